@@ -1,0 +1,1 @@
+"""The ways to the services: over the wire, or from cassettes."""

@@ -1,0 +1,359 @@
+"""Kosli's endpoints as methods: names are checked, requests built, replies read. No pytest here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from pytest_kosli import answers
+from pytest_kosli.answers import ArtifactDetails, Environment, LiveArtifacts, Snapshot
+from pytest_kosli.api.host import Exchange, Token
+from pytest_kosli.judge import judge
+from pytest_kosli.model import Artifact, NoVerdict, Question, Reply, Request, Scope, Verdict
+from pytest_kosli.text import clean
+
+DEFAULT_HOST = "https://app.kosli.com"
+PROVIDERS = ("github", "gitlab", "bitbucket", "azure-devops", "circleci")
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.\-_~]*")
+FINGERPRINT = re.compile(r"[a-f0-9]{64}")
+EXPRESSION = re.compile(
+    rf"(?P<environment>{NAME.pattern}?)(?:#(?P<index>\d+)|(?P<behind>~\d+)|(?P<at>@\{{[^{{}}]+\}}))?"
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveArtifact:
+    """One artifact of a repo that runs now, and where.
+
+    ``fingerprint`` and ``environment`` are None when Kosli names an id that it does not explain.
+    ``compliance`` is Kosli's word for that environment, and no verdict.
+    """
+
+    name: str
+    fingerprint: str | None
+    environment: str | None
+    snapshot_index: int
+    started_at: datetime | None
+    compliance: str | None = None
+    commit_sha: str | None = None
+    commit_url: str | None = None
+
+
+class KosliClient:
+    """Ask Kosli about artifacts and environments of one organisation; works without pytest.
+
+    ``api_token`` defaults to the variable KOSLI_API_TOKEN, read when a request is sent; ``timeout``
+    is in seconds for one attempt. ``exchange`` replaces the network: a function from Request to
+    Reply. Every method raises NoVerdict when there is no well-formed answer to what was asked.
+    """
+
+    def __init__(
+        self,
+        org: str,
+        *,
+        api_token: str | None = None,
+        host: str = DEFAULT_HOST,
+        timeout: float = 30.0,
+        max_api_retries: int = 3,
+        http_proxy: str | None = None,
+        require_policies: bool = True,
+        exchange: Exchange | None = None,
+    ) -> None:
+        self.org = _name("organisation", org)
+        self.host = host
+        self.require_policies = require_policies
+        self._exchange = exchange or _network(host, api_token, timeout, max_api_retries, http_proxy)
+
+    def assert_artifact(
+        self,
+        artifact: Artifact | str,
+        *,
+        environment: str | None = None,
+        policy: str | Iterable[str] | None = None,
+        flow: str | None = None,
+    ) -> Verdict:
+        """Return the Verdict on an artifact (or a fingerprint) in a scope.
+
+        Endpoint: ``GET /asserts/{org}/fingerprint/{fingerprint}``. Name an environment, or
+        policies, or a flow (``"*"`` for every flow that holds it). A refusing verdict is returned.
+        """
+        if isinstance(artifact, str):
+            fingerprint = _fingerprint(artifact)
+            artifact = Artifact(fingerprint, f"sha256:{fingerprint[:7]}")
+        question = self.question(artifact, scope_of(environment, policy, flow))
+        return self.judge(question, self.ask(question), artifact)
+
+    def question(self, artifact: Artifact, scope: Scope) -> Question:
+        """Return the question whether an artifact is compliant in a scope."""
+        if not scope:
+            raise NoVerdict(
+                "no_scope",
+                f"{clean(artifact.label)}: nothing says what it is to be judged against",
+                'Name environment="...", policy="..." or flow="*".',
+            )
+        if scope.environment and scope.policies:
+            raise NoVerdict(
+                "two_scopes",
+                f"{clean(artifact.label)}: an environment and policies are named at once",
+                "Name one of them: Kosli judges against an environment's policies or named ones.",
+            )
+        return Question(self.host, self.org, _fingerprint(artifact.fingerprint), _named(scope))
+
+    def ask(self, question: Question) -> Reply:
+        """Return Kosli's raw reply to a question."""
+        return self._exchange(assert_request(question))
+
+    def judge(self, question: Question, reply: Reply, artifact: Artifact) -> Verdict:
+        """Return the Verdict that a raw reply gives on a question.
+
+        Where no policy is required, an environment without policies may be judged by its flow
+        templates: then the environment is looked up, so that only a bare one is.
+        """
+        try:
+            return judge(question, reply, artifact, require_policies=self.require_policies)
+        except NoVerdict as error:
+            environment = question.scope.environment
+            if self.require_policies or environment is None or error.code != "mismatch":
+                raise
+            attached = self.environment(environment).policies
+        return judge(question, reply, artifact, require_policies=False, attached=attached)
+
+    def artifact(self, fingerprint: str, flow: str, *, trail: str | None = None) -> ArtifactDetails:
+        """Return what a flow knows of an artifact: commit, repository, build, state.
+
+        Endpoint: ``GET /artifacts/{org}/{flow}/fingerprint/{fingerprint}``.
+        """
+        fingerprint, flow = _fingerprint(fingerprint), _name("flow", flow)
+        query = (("trail", _name("trail", trail)),) if trail else ()
+        about = f"artifact {fingerprint[:7]} in flow {flow}"
+        details = self._get(
+            ("artifacts", self.org, flow, "fingerprint", fingerprint),
+            ArtifactDetails,
+            about,
+            query=query,
+            cassette=f"artifacts/{flow}/{fingerprint[:12]}{_suffix(query)}",
+        )
+        if details.fingerprint != fingerprint or details.flow_name != flow:
+            raise _other(about, f"{details.fingerprint[:7]} in flow {details.flow_name}")
+        return details
+
+    def live_artifacts(self, repo: str, *, provider: str | None = None) -> list[LiveArtifact]:
+        """Return what runs of a repository (``owner/name``), in every environment.
+
+        Endpoint: ``GET /repos/{org}/live-artifacts/{repo}``. ``provider`` (one of PROVIDERS) tells
+        repositories of one name apart; without it Kosli takes the newest.
+        """
+        if provider is not None and provider not in PROVIDERS:
+            raise NoVerdict(
+                "bad_name",
+                f"provider {clean(provider)!r} is none of {', '.join(PROVIDERS)}",
+                "Name the provider that hosts the repository.",
+            )
+        query = (("provider", provider),) if provider else ()
+        found = self._get(
+            ("repos", self.org, "live-artifacts", repo),
+            LiveArtifacts,
+            f"live artifacts of repo {clean(repo)}",
+            query=query,
+            cassette=f"live-artifacts/{quote(repo, safe='')}{_suffix(query)}",
+        )
+        return _joined(found)
+
+    def snapshot(self, expression: str) -> Snapshot:
+        """Return what an environment ran at a snapshot, without what had exited.
+
+        Endpoint: ``GET /snapshots/{org}/{environment}/{expression}``; ``expression`` is one of
+        Kosli's: ``prod``, ``prod#42``, ``prod~1``, ``prod@{2.hours.ago}``.
+        """
+        environment, which = parse_expression(expression)
+        snapshot = self._get(
+            ("snapshots", self.org, environment, which),
+            Snapshot,
+            f"snapshot {clean(expression)}",
+            cassette=f"snapshots/{environment}.{'latest' if which == '-1' else quote(which)}",
+        )
+        if which.isdigit() and snapshot.index != int(which):
+            raise _other(f"snapshot {clean(expression)}", f"snapshot {snapshot.index}")
+        running = [artifact for artifact in snapshot.artifacts if not artifact.exited]
+        for artifact in running:
+            _fingerprint(artifact.fingerprint)
+        return msgspec.structs.replace(snapshot, artifacts=running)
+
+    def environment(self, name: str) -> Environment:
+        """Return an environment: its type, policies, and when it was last reported.
+
+        Endpoint: ``GET /environments/{org}/{environment}``.
+        """
+        name = _name("environment", name)
+        about = f"environment {name}"
+        found = self._get(
+            ("environments", self.org, name), Environment, about, cassette=f"environments/{name}"
+        )
+        if found.name != name:
+            raise _other(about, f"environment {found.name}")
+        return found
+
+    def _get(
+        self,
+        segments: tuple[str, ...],
+        kind: type[T],
+        about: str,
+        *,
+        cassette: str,
+        query: tuple[tuple[str, str], ...] = (),
+    ) -> T:
+        reply = self._exchange(Request(segments, query, f"{self.org}/{cassette}"))
+        if reply.status != 200:
+            raise answers.refusal(reply, about)
+        return answers.read(reply, kind, about)
+
+
+def scope_of(
+    environment: str | None = None,
+    policy: str | Iterable[str] | None = None,
+    flow: str | None = None,
+) -> Scope:
+    """Return a Scope from what a person passes: one policy or several.
+
+    Raises NoVerdict for an empty name: it would quietly be a weaker question.
+    """
+    policies = () if policy is None else (policy,) if isinstance(policy, str) else tuple(policy)
+    named = {"environment": environment, "flow": flow}
+    named |= {"policy": "".join(policies)} if policy is not None else {}
+    for what, name in named.items():
+        if name is not None and not name.strip():
+            raise _bad_name(what, name)
+    return Scope(environment, policies, flow)
+
+
+def assert_request(question: Question) -> Request:
+    """Return the request for a question; keys in the order in which the Kosli CLI sends them."""
+    scope = question.scope
+    query = []
+    if scope.environment:
+        query.append(("environment_name", scope.environment))
+    if scope.flow_name:
+        query.append(("flow_name", scope.flow_name))
+    query += [("policy_name", policy) for policy in scope.policies]
+    named = (("environment", scope.environment), ("flow", scope.flow_name))
+    parts = [(key, value) for key, value in named if value]
+    parts += [("policy", ",".join(scope.policies))] if scope.policies else []
+    return Request(
+        ("asserts", question.org, "fingerprint", question.fingerprint),
+        tuple(query),
+        f"{question.org}/asserts/{question.fingerprint[:12]}{_suffix(parts) or '.every-flow'}",
+    )
+
+
+def parse_expression(expression: str) -> tuple[str, str]:
+    """Return the environment and the path segment of one of Kosli's snapshot expressions."""
+    found = EXPRESSION.fullmatch(expression)
+    if found is None:
+        raise NoVerdict(
+            "bad_name",
+            f"{clean(expression)!r} is no snapshot expression",
+            "Write prod, prod#42, prod~1 or prod@{2.hours.ago}.",
+        )
+    return found["environment"], found["index"] or found["behind"] or found["at"] or "-1"
+
+
+def _network(
+    host: str, api_token: str | None, timeout: float, max_api_retries: int, proxy: str | None
+) -> Exchange:
+    from pytest_kosli import __version__
+    from pytest_kosli.api.http import Http
+
+    def token() -> str:
+        return api_token if api_token is not None else os.environ.get("KOSLI_API_TOKEN", "")
+
+    return Http(
+        host,
+        Token(token),
+        timeout=timeout,
+        max_api_retries=max_api_retries,
+        proxy=proxy,
+        user_agent=f"pytest-kosli/{__version__}",
+    )
+
+
+def _joined(found: LiveArtifacts) -> list[LiveArtifact]:
+    embedded = found.embedded
+    artifacts = {entry.id: entry for entry in embedded.artifacts} if embedded else {}
+    environments = {entry.id: entry for entry in embedded.environments} if embedded else {}
+    live = []
+    for entry in found.live_artifacts:
+        artifact = artifacts.get(entry.artifact_id)
+        environment = environments.get(entry.environment_id)
+        live.append(
+            LiveArtifact(
+                name=entry.artifact_name,
+                fingerprint=_fingerprint(artifact.fingerprint) if artifact else None,
+                environment=_name("environment", environment.name) if environment else None,
+                snapshot_index=entry.snapshot_index,
+                started_at=answers.moment(entry.started_at),
+                compliance=entry.compliance,
+                commit_sha=artifact.commit_sha if artifact else None,
+                commit_url=artifact.commit_url if artifact else None,
+            )
+        )
+    return live
+
+
+def _suffix(query: Iterable[tuple[str, str]]) -> str:
+    """Return the part of a cassette's name that tells questions about one thing apart."""
+    text = "".join(f".{key}={quote(value, safe=',')}" for key, value in query)
+    return text if len(text) <= 120 else f".{sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _named(scope: Scope) -> Scope:
+    if scope.environment:
+        _name("environment", scope.environment)
+    for policy in scope.policies:
+        _name("policy", policy)
+    if scope.flow_name:
+        _name("flow", scope.flow_name)
+    return scope
+
+
+def _name(what: str, name: str) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise _bad_name(what, name)
+    return name
+
+
+def _bad_name(what: str, name: object) -> NoVerdict:
+    return NoVerdict(
+        "bad_name",
+        f"{clean(name)!r} can not be the name of a Kosli {what}",
+        "Names begin with a letter or digit and go on with letters, digits and . - _ ~",
+    )
+
+
+def _fingerprint(text: str) -> str:
+    digits = text.removeprefix("sha256:")
+    if not FINGERPRINT.fullmatch(digits):
+        raise NoVerdict(
+            "bad_fingerprint",
+            f"{clean(text, 100)!r} is no SHA256 fingerprint",
+            "A fingerprint is 64 lower-case hexadecimal digits.",
+        )
+    return digits
+
+
+def _other(about: str, answered: str) -> NoVerdict:
+    return NoVerdict(
+        "mismatch",
+        f"{about}: Kosli answered about {clean(answered)}",
+        "Check the host; an answer about something else is no answer.",
+        status=200,
+    )

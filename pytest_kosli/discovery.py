@@ -1,0 +1,233 @@
+"""What a mark, the command line or a test names becomes Artifacts, each with what it is judged by.
+
+What can not be found out becomes a Check with a problem, so that it ends as an error by name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+from pytest_kosli.answers import Environment
+from pytest_kosli.api.kosli import KosliClient, LiveArtifact, parse_expression
+from pytest_kosli.model import Artifact, NoVerdict, Origin, Scope
+from pytest_kosli.text import clean, count, when
+
+NOTHING = Scope()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where artifacts come from, as one mark or the settings name them.
+
+    ``judged_by`` is the scope named at the same level or a higher one, which may be empty.
+    """
+
+    references: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
+    repos: tuple[str, ...] = ()
+    provider: str | None = None
+    without: tuple[str, ...] = ()
+    at_least: int = 1
+    origin: str = "marker"
+    judged_by: Scope = NOTHING
+
+    @property
+    def named(self) -> bool:
+        """Return whether they name anything to look for."""
+        return bool(self.references or self.snapshots or self.repos)
+
+    def __str__(self) -> str:
+        parts = [
+            *self.references,
+            *(f"snapshot {name}" for name in self.snapshots),
+            *(f"repo {name}" for name in self.repos),
+        ]
+        return ", ".join(parts) or "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An artifact and its scope, or the problem that stands in their place under ``name``."""
+
+    name: str
+    artifact: Artifact | None = None
+    scope: Scope = NOTHING
+    problem: NoVerdict | None = None
+
+    @property
+    def environment(self) -> str:
+        """Return where discovery saw the artifact run, for its id."""
+        return (self.artifact.environment if self.artifact else None) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What sources led to, and the names that ``without`` left out."""
+
+    checks: tuple[Check, ...]
+    left_out: tuple[str, ...] = ()
+
+
+class Discovery:
+    """Turn Sources into Checks; ``resolve`` makes an Artifact of a reference."""
+
+    def __init__(
+        self,
+        client: Callable[[], KosliClient],
+        resolve: Callable[[str, str], Artifact],
+        max_snapshot_age: float | None = None,
+    ) -> None:
+        self._client = client
+        self._resolve = resolve
+        self._max_age = max_snapshot_age
+
+    def find(self, groups: Iterable[Sources], at_least: int = 1) -> Found:
+        """Return the checks that groups of sources lead to; too few are a problem of their own."""
+        groups = tuple(groups)
+        checks: list[Check] = []
+        left_out: list[str] = []
+        for group in groups:
+            for check in self._each(group):
+                if check.artifact and _left_out(check.artifact, group.without):
+                    left_out.append(check.name)
+                else:
+                    checks.append(check)
+        checks = list(dict.fromkeys(checks))
+        if not any(check.problem for check in checks):
+            checks += _too_few(groups, checks, left_out, at_least)
+        return Found(tuple(checks), tuple(dict.fromkeys(left_out)))
+
+    def _each(self, group: Sources) -> Iterator[Check]:
+        for reference in group.references:
+            yield from self._guarded(reference, self._reference, group)
+        for expression in group.snapshots:
+            yield from self._guarded(expression, self._snapshot, group)
+        for repo in group.repos:
+            yield from self._guarded(repo, self._repo, group)
+
+    def _guarded(
+        self, name: str, find: Callable[[str, Sources], Iterable[Check]], group: Sources
+    ) -> Iterator[Check]:
+        try:
+            yield from list(find(name, group))
+        except NoVerdict as error:
+            yield Check(name, problem=error)
+
+    def _reference(self, reference: str, group: Sources) -> Iterator[Check]:
+        artifact = self._resolve(reference, group.origin)
+        yield Check(artifact.name, artifact, group.judged_by)
+
+    def _snapshot(self, expression: str, group: Sources) -> Iterator[Check]:
+        name, which = parse_expression(expression)
+        environment = self._client().environment(name)
+        if environment.type != "logical":
+            yield from self._running(expression, environment, group)
+            return
+        if which != "-1":
+            raise NoVerdict(
+                "logical_snapshot",
+                f"{name} is a logical environment: it has no snapshot {clean(expression)}",
+                "Name the environments it groups, each with its own snapshot.",
+            )
+        for included in environment.included_environments or ():
+            yield from self._guarded(included, self._included, group)
+
+    def _included(self, name: str, group: Sources) -> Iterator[Check]:
+        yield from self._running(name, self._client().environment(name), group)
+
+    def _running(
+        self, expression: str, environment: Environment, group: Sources
+    ) -> Iterator[Check]:
+        snapshot = self._client().snapshot(expression)
+        latest = parse_expression(expression)[1] == "-1"
+        reported = environment.last_reported_at if latest else snapshot.timestamp
+        self._check_age(f"snapshot {clean(expression)}", reported, snapshot.received_at)
+        for entry in snapshot.artifacts:
+            origin = Origin(
+                "snapshot", f"{environment.name}#{snapshot.index}", reported=entry.compliant
+            )
+            artifact = Artifact(entry.fingerprint, entry.name, origin, environment.name)
+            yield Check(entry.name, artifact, _beside(group.judged_by, environment.name))
+
+    def _repo(self, repo: str, group: Sources) -> Iterator[Check]:
+        for entry in self._client().live_artifacts(repo, provider=group.provider):
+            kept = group.judged_by.environment
+            if entry.environment and kept and entry.environment != kept:
+                continue
+            yield _live(repo, entry, group)
+
+    def _check_age(
+        self,
+        about: str,
+        reported: float | None,
+        received: datetime | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if self._max_age is None:
+            return
+        now = received.timestamp() if received else clock()
+        if reported is None or not -60 <= now - reported <= self._max_age:
+            moment = datetime.fromtimestamp(reported, UTC) if reported is not None else None
+            raise NoVerdict(
+                "stale_snapshot",
+                f"{about} was last reported at {when(moment)}: not within the last "
+                f"{self._max_age:g} seconds",
+                "Look at what reports this environment to Kosli, or raise "
+                "--kosli-max-snapshot-age.",
+            )
+
+
+def _live(repo: str, entry: LiveArtifact, group: Sources) -> Check:
+    if entry.fingerprint is None or entry.environment is None:
+        what = "a fingerprint" if entry.fingerprint is None else "the environment it runs in"
+        problem = NoVerdict(
+            "dangling_artifact",
+            f"{clean(entry.name)} runs, says Kosli, but without {what}",
+            f"Look at the live artifacts of repo {clean(repo)} in Kosli, then run this again.",
+        )
+        return Check(entry.name, problem=problem)
+    origin = Origin("repo", repo)
+    artifact = Artifact(entry.fingerprint, entry.name, origin, entry.environment)
+    return Check(entry.name, artifact, _beside(group.judged_by, entry.environment))
+
+
+def _beside(named: Scope, environment: str) -> Scope:
+    """Return the scope named beside a snapshot or repo, or else where the artifact runs."""
+    if named.environment or named.policies:
+        return named
+    return replace(named, environment=environment)
+
+
+def _left_out(artifact: Artifact, patterns: tuple[str, ...]) -> bool:
+    return any(
+        fnmatchcase(name, pattern)
+        for pattern in patterns
+        for name in (artifact.name, artifact.short)
+    )
+
+
+def _too_few(
+    groups: tuple[Sources, ...], checks: list[Check], left_out: list[str], at_least: int
+) -> Iterator[Check]:
+    found = len({check.artifact.fingerprint for check in checks if check.artifact})
+    if found >= at_least:
+        return
+    looked = "; ".join(str(group) for group in groups if group.named)
+    if not looked:
+        message = "nothing says which artifacts to check"
+        todo = (
+            "Name them in the mark (a reference, snapshot= or repo=) or on the command line "
+            "(--kosli-artifact, --kosli-snapshot, --kosli-repo)."
+        )
+    else:
+        left = f", and {count(len(left_out), 'more')} left out by without" if left_out else ""
+        message = (
+            f"{clean(looked)} gave {count(found, 'artifact')}{left}: "
+            f"at least {at_least} must be checked"
+        )
+        todo = "Look at what runs there, or lower at_least if fewer is right."
+    yield Check(looked or "artifacts", problem=NoVerdict("no_artifacts", message, todo))

@@ -1,0 +1,134 @@
+"""From verdicts to exceptions: what a mark or a call asks is looked up, noted down, and raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import pytest
+
+from pytest_kosli.answers import ArtifactDetails
+from pytest_kosli.discovery import Check
+from pytest_kosli.explain import explain_all
+from pytest_kosli.fixtures import CURRENT
+from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict, Outcome, Verdict
+from pytest_kosli.report.record import Facts, facts_of
+from pytest_kosli.run import Run
+
+T = TypeVar("T", Verdict, NoVerdict, NotChecked)
+FACTS = pytest.StashKey[list[Facts]]()
+VERDICTS = pytest.StashKey[list[Verdict]]()
+
+
+class Enforcer:
+    """Look verdicts up and raise what refuses; every check is noted on the item that runs."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def gate(self, item: pytest.Item) -> None:
+        """Judge an item on all that its marks ask for, before anything of it is set up.
+
+        Raises NotCompliant for refusing verdicts, NoVerdict for missing ones, NotChecked in a dry
+        run.
+        """
+        try:
+            item.stash[VERDICTS] = self._enforce(lambda: self._run.checks(item), "mark", item.name)
+        except pytest.UsageError as error:
+            raise self._note(Check(item.name), usage_error(error), "mark") from None
+
+    def call(self, name: str, checks: Callable[[], Sequence[Check]]) -> list[Verdict]:
+        """Return the verdicts on what a test asks about by itself, or raise as ``gate`` does."""
+        __tracebackhide__ = True
+        try:
+            return self._enforce(checks, "call", name)
+        except pytest.UsageError as error:
+            raise self._note(Check(name), usage_error(error), "call") from None
+        except KosliError as error:
+            # The test's own line is what its reader needs, not the way through our rooms.
+            raise error.with_traceback(None) from None
+
+    def _enforce(self, checks: Callable[[], Sequence[Check]], by: str, name: str) -> list[Verdict]:
+        __tracebackhide__ = True
+        settings = self._run.settings
+        if settings.dry_run:
+            skipped = NotChecked(f"dry run ({settings.origins['dry_run']}): Kosli was not asked")
+            raise self._note(Check(name), skipped, by)
+        try:
+            asked = checks()
+        except NoVerdict as error:
+            raise self._note(Check(name), error, by) from None
+        verdicts: list[Verdict] = []
+        problems: list[NoVerdict] = []
+        for check in asked:
+            try:
+                verdicts.append(self._verdict(check, by))
+            except NoVerdict as error:
+                problems.append(self._note(check, error, by))
+        refused = tuple(verdict for verdict in verdicts if self._refuses(verdict))
+        if refused:
+            built = {verdict.question: self._built_by(verdict) for verdict in refused}
+            raise NotCompliant("\n".join(explain_all(refused, built)), refused)
+        if problems:
+            raise problems[0]
+        return verdicts
+
+    def _verdict(self, check: Check, by: str) -> Verdict:
+        if check.problem is not None:
+            raise check.problem
+        assert check.artifact is not None  # noqa: S101 - a check without a problem has one
+        self._run.references.verify(check.artifact)
+        question = self._run.ledger.client.question(check.artifact, check.scope)
+        verdict = self._run.ledger.verdict(question, check.artifact)
+        self._note(check, verdict, by)
+        return verdict
+
+    def _refuses(self, verdict: Verdict) -> bool:
+        if verdict.outcome is Outcome.ALLOW_LISTED:
+            return self._run.settings.allow_listed == "fail"
+        return verdict.outcome is not Outcome.COMPLIANT
+
+    def _built_by(self, verdict: Verdict) -> str:
+        """Return who built what was refused; a look-up that fails explains nothing, and no more."""
+        if not verdict.flows or verdict.outcome is Outcome.UNKNOWN_ARTIFACT:
+            return ""
+        try:
+            flow, _ = verdict.flows[0]
+            client = self._run.ledger.client
+            return built_by(client.artifact(verdict.question.fingerprint, flow))
+        except NoVerdict:
+            return ""
+
+    def _note(self, check: Check, result: T, by: str) -> T:
+        """Put a result on the item that runs now, as the plain facts that its report will carry."""
+        refused = isinstance(result, Verdict) and self._refuses(result)
+        item = self._run.config.stash.get(CURRENT, None)
+        if item is not None:
+            facts = facts_of(check.name, check.artifact, check.scope, result, refused, by)
+            item.stash.setdefault(FACTS, []).append(facts)
+        return result
+
+
+def take_facts(item: pytest.Item) -> list[Facts]:
+    """Return what was noted on an item since the last call."""
+    facts = item.stash.get(FACTS, [])
+    item.stash[FACTS] = []
+    return facts
+
+
+def usage_error(error: pytest.UsageError) -> NoVerdict:
+    """Return a usage error as the NoVerdict of one test, where the run can no longer be stopped."""
+    return NoVerdict("usage_error", str(error), "Mend the setting, then run this again.")
+
+
+def built_by(details: ArtifactDetails) -> str:
+    """Return commit, branch, author, repository and build of an artifact, as far as known."""
+    commit, repo = details.git_commit_info, details.repo_info
+    parts = [f"from {(details.git_commit or '')[:7]}" if details.git_commit else ""]
+    if commit:
+        parts += [f"on {commit.branch}" if commit.branch else ""]
+        parts += [f"by {commit.author}" if commit.author else ""]
+    parts += [f"in {repo.name}" if repo and repo.name else ""]
+    lines = (commit.message or "").splitlines() if commit else []
+    text = " ".join(part for part in parts if part) + (f": {lines[0]}" if lines else "")
+    return f"{text}, {details.build_url}" if details.build_url else text

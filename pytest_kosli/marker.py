@@ -1,0 +1,173 @@
+"""``@pytest.mark.kosli`` becomes what to ask, and ids for the tests that are made of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+
+from pytest_kosli.discovery import Check, Sources
+from pytest_kosli.model import NoVerdict, Scope
+
+T = TypeVar("T")
+NAME = "kosli"
+ARGUMENT = "_kosli_check"
+LINE = (
+    "kosli(*references, snapshot=None, repo=None, provider=None, without=(), environment=None, "
+    "policy=None, flow=None, at_least=1): run the test only for artifacts that Kosli calls "
+    "compliant; one test for each artifact."
+)
+
+
+class Derived:
+    """The argument of the mark that a test gets for using a fixture of ours: it demands nothing."""
+
+    def __repr__(self) -> str:
+        return "uses a Kosli fixture"
+
+
+DERIVED = Derived()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the marks of a test ask for together; None where no mark names that unit."""
+
+    sources: Sources | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parametrised:
+    """The private argument of an item: its check, and the plan that it was made from."""
+
+    check: Check
+    plan: Plan
+
+
+def kosli(
+    *references: str,
+    snapshot: str | None = None,
+    repo: str | None = None,
+    provider: str | None = None,
+    without: str | Sequence[str] = (),
+    environment: str | None = None,
+    policy: str | Sequence[str] | None = None,
+    flow: str | None = None,
+    at_least: int | None = None,
+) -> Plan:
+    """Return what one mark asks for; this signature is the mark's schema.
+
+    Raises TypeError for what the mark does not take, ValueError for values that can not be meant.
+    """
+    texts = {"snapshot": snapshot, "repo": repo, "provider": provider}
+    texts |= {"environment": environment, "flow": flow}
+    for name, value in texts.items():
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise ValueError(f"{name}={value!r} is not a name")
+    if at_least is not None and (isinstance(at_least, bool) or not isinstance(at_least, int)):
+        raise ValueError(f"at_least={at_least!r} is not a number")
+    if at_least is not None and at_least < 1:
+        raise ValueError(f"at_least={at_least} would let a test pass with no artifact at all")
+    references = _texts("a reference", references)
+    policies = _texts("policy", policy or ())
+    if policy is not None and not policies:
+        raise ValueError(f"policy={policy!r} names no policy")
+    if environment and policies:
+        raise ValueError("environment and policy are named at once: a verdict is against one")
+    left_out = _texts("without", without)
+    sources = Sources(
+        references,
+        snapshots=(snapshot,) if snapshot else (),
+        repos=(repo,) if repo else (),
+        provider=provider,
+        without=left_out,
+        at_least=1 if at_least is None else at_least,
+    )
+    scope = Scope(environment, policies, flow)
+    says_where = sources != Sources() or at_least is not None
+    return Plan(sources if says_where else None, scope if scope else None)
+
+
+def plan_of(node: pytest.Item) -> Plan | None:
+    """Return what the marks of an item and its parents ask for; None without a mark.
+
+    The closest mark that names a unit (the sources, the scope) gives all of it. Raises NoVerdict
+    for arguments that the mark does not take, and for two marks on one node that name one unit.
+    """
+    marks = [
+        (holder, mark)
+        for holder, mark in node.iter_markers_with_node(NAME)
+        if mark.args != (DERIVED,)
+    ]
+    if not marks:
+        return None
+    plans = [(holder, _read(node, mark)) for holder, mark in marks]
+    return Plan(
+        _closest(node, "artifacts", [(holder, plan.sources) for holder, plan in plans]),
+        _closest(node, "a scope", [(holder, plan.scope) for holder, plan in plans]),
+    )
+
+
+def _read(node: pytest.Item, mark: pytest.Mark) -> Plan:
+    try:
+        return kosli(*mark.args, **mark.kwargs)
+    except (TypeError, ValueError) as error:
+        raise _bad_mark(node, str(error)) from None
+
+
+def _closest(node: pytest.Item, what: str, named: list[tuple[object, T | None]]) -> T | None:
+    """Return the unit of the closest mark that names it; the list begins with the closest."""
+    naming = [(holder, unit) for holder, unit in named if unit is not None]
+    if not naming:
+        return None
+    holder, closest = naming[0]
+    if any(other is holder and unit != closest for other, unit in naming[1:]):
+        raise _bad_mark(node, f"two marks on one node both name {what}")
+    return closest
+
+
+def is_marked(node: pytest.Item) -> bool:
+    """Return whether an item is under a mark that demands verdicts."""
+    return any(mark.args != (DERIVED,) for mark in node.iter_markers(NAME))
+
+
+def ids(checks: Sequence[Check]) -> list[str]:
+    """Return an id for each check that works in ``-k``, and that no other of them has."""
+    taken: set[str] = set()
+    return [_unique(_id(check), taken) for check in checks]
+
+
+def _id(check: Check) -> str:
+    artifact = check.artifact
+    parts = [artifact.short, artifact.fingerprint[:7]] if artifact else [check.name]
+    parts += [check.environment] if check.environment else []
+    return "-".join(
+        re.sub(r"[^A-Za-z0-9_.+-]+", "-", part).strip("-") or "artifact" for part in parts
+    )
+
+
+def _unique(text: str, taken: set[str]) -> str:
+    candidates: Iterator[str] = (f"{text}-{number}" for number in range(2, len(taken) + 3))
+    unique = text if text not in taken else next(one for one in candidates if one not in taken)
+    taken.add(unique)
+    return unique
+
+
+def _texts(what: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{text!r} is not {what}" if what[:2] == "a " else f"{what}={value!r}")
+    return texts
+
+
+def _bad_mark(node: pytest.Item, why: str) -> NoVerdict:
+    return NoVerdict(
+        "bad_mark",
+        f"@pytest.mark.kosli of {node.nodeid}: {why}",
+        f"The mark is {LINE.split(':')[0]}.",
+    )

@@ -1,0 +1,310 @@
+"""The words of pytest-kosli as types: Artifact, Scope, Question, Verdict, and its exceptions.
+
+Everything else in the package speaks in these; this module imports nothing of ours and nothing
+heavy, so it is safe to import in any pytest run.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NoReturn
+
+DOCS = "https://pytest-kosli.readthedocs.io/en/stable/errors/"
+"""Where every error message points to; each anchor is a heading of ``docs/errors.md``."""
+
+
+class Outcome(enum.Enum):
+    """What Kosli's answer amounts to."""
+
+    COMPLIANT = "COMPLIANT"
+    ALLOW_LISTED = "ALLOW_LISTED"
+    NON_COMPLIANT = "NON_COMPLIANT"
+    UNKNOWN_ARTIFACT = "UNKNOWN_ARTIFACT"
+
+    @property
+    def label(self) -> str:
+        """Return the outcome as people read it: ``non-compliant``."""
+        return self.value.lower().replace("_", "-").replace("unknown-artifact", "unknown artifact")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where we learned of an artifact.
+
+    ``source`` is ``marker``, ``flag``, ``ini``, ``call``, ``snapshot``, ``repo`` or ``hook``;
+    ``detail`` is what was typed or asked there (a reference, ``prod#42``, ``acme/payments``).
+    ``resolved`` says how a reference became a fingerprint, ``excluded`` which paths of a directory
+    were left out of it, ``reported`` what a snapshot itself says of the artifact.
+    """
+
+    source: str
+    detail: str = ""
+    resolved: str = ""
+    excluded: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    reported: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A built thing: its SHA256 fingerprint (64 lower-case hex), its name, and its origin.
+
+    ``environment`` is where discovery saw it run, else None.
+    """
+
+    fingerprint: str
+    name: str
+    origin: Origin = Origin("call")
+    environment: str | None = None
+
+    @property
+    def short(self) -> str:
+        """Return a name that people recognise: no registry, no tag, no digest."""
+        last = self.name.split("@", 1)[0].rstrip("/").rsplit("/", 1)[-1]
+        return last.split(":", 1)[0] or self.name
+
+    @property
+    def label(self) -> str:
+        """Return the short name and the first seven digits: ``payments 3f1b9c2``."""
+        digits = self.fingerprint[:7]
+        return self.short if self.short == digits else f"{self.short} {digits}"
+
+    @property
+    def pinned(self) -> str:
+        """Return ``name@sha256:...``, so that what was judged is what is shipped."""
+        name = self.name.split("@", 1)[0]
+        head, slash, last = name.rpartition("/")
+        return f"{head}{slash}{last.split(':', 1)[0]}@sha256:{self.fingerprint}"
+
+
+ANY_FLOW = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an artifact is judged against.
+
+    An *environment*'s policies, named *policies*, or, with neither, the templates of its *flow*
+    (``"*"`` for every flow that holds it). ``flow`` narrows the first two as well.
+    """
+
+    environment: str | None = None
+    policies: tuple[str, ...] = ()
+    flow: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policies", tuple(sorted(set(self.policies))))
+
+    @property
+    def kind(self) -> str:
+        """Return the word Kosli echoes for it: ``environment``, ``policy`` or ``flow``."""
+        return "environment" if self.environment else "policy" if self.policies else "flow"
+
+    @property
+    def flow_name(self) -> str | None:
+        """Return the one flow to look in, or None for all of them."""
+        return None if self.flow == ANY_FLOW else self.flow
+
+    def __bool__(self) -> bool:
+        return bool(self.environment or self.policies or self.flow)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.environment:
+            parts.append(f"environment {self.environment}")
+        if self.policies:
+            word = "policy" if len(self.policies) == 1 else "policies"
+            parts.append(f"{word} {', '.join(self.policies)}")
+        if self.flow == ANY_FLOW:
+            parts.append("any flow" if parts else "the templates of every flow")
+        elif self.flow:
+            parts.append(f"flow {self.flow}")
+        return ", ".join(parts) or "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request to Kosli's assert endpoint: is this fingerprint compliant in this scope?
+
+    Equality is identity: two names for one digest are one question.
+    """
+
+    host: str
+    org: str
+    fingerprint: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request in plain data, before any library sees it.
+
+    ``segments`` are path segments below ``/api/v2``, not yet encoded. ``cassette`` is the path of
+    its recording below the cassettes folder, without the suffix.
+    """
+
+    segments: tuple[str, ...]
+    query: tuple[tuple[str, str], ...] = ()
+    cassette: str = ""
+    method: str = "GET"
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back, in plain data that can cross processes and go into a cassette.
+
+    ``body`` is decompressed; ``attempts`` counts the requests that were sent for it;
+    ``received_at`` is when the server was heard (UTC); ``replayed`` says it is from a cassette.
+    """
+
+    status: int
+    body: bytes
+    content_type: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    attempts: int = 1
+    received_at: datetime | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that stands between an artifact and compliance.
+
+    ``code`` is stable and documented; the other fields are Kosli's own words where it gave them.
+    """
+
+    code: str
+    policy: str = ""
+    rule: str = ""
+    control: str = ""
+    attestation: str = ""
+    attestation_type: str = ""
+    flow: str = ""
+    trail: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy that Kosli evaluated, its version and its status in Kosli's spelling."""
+
+    name: str
+    version: int | None = None
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowListing:
+    """Who let a non-compliant artifact into an environment, when (UTC), and why."""
+
+    by: str = ""
+    at: datetime | None = None
+    why: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the Judge makes of a Question and Kosli's answer to it.
+
+    It has no truth value: ``verdict.outcome is Outcome.COMPLIANT`` is the test.
+    """
+
+    outcome: Outcome
+    question: Question
+    artifact: Artifact
+    reasons: tuple[Reason, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    allow_listing: AllowListing | None = None
+    flows: tuple[tuple[str, str], ...] = ()
+    link: str = ""
+    note: str = ""
+    evaluated_at: datetime | None = None
+    replayed: bool = False
+    received_at: datetime | None = None
+    status: int = 200
+    attempts: int = 1
+    reply_sha256: str = ""
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            "a Verdict has no truth value: compare verdict.outcome with Outcome.COMPLIANT, "
+            "or use assert_compliant(...)"
+        )
+
+    def about(self, artifact: Artifact) -> Verdict:
+        """Return the same verdict under another name of the same digest."""
+        return replace(self, artifact=artifact)
+
+
+class KosliError(Exception):
+    """The family of everything pytest-kosli raises besides usage errors."""
+
+    __module__ = "builtins"
+
+
+class NotCompliant(AssertionError, KosliError):
+    """Kosli gave a verdict, and it refuses the artifact. Carries the refusing verdicts."""
+
+    __module__ = "builtins"
+
+    def __init__(self, message: str, verdicts: tuple[Verdict, ...]) -> None:
+        super().__init__(message)
+        self.verdicts = verdicts
+
+
+@dataclass(eq=False)
+class NoVerdict(KosliError):
+    """Something kept us from a verdict: never green, never a failure of the artifact.
+
+    ``code`` is stable and is the heading in the docs; ``message`` says what happened, ``todo`` what
+    to do. ``status``, ``errors`` and ``attempts`` are what the server said and how often it was
+    asked, where there was a server.
+    """
+
+    code: str
+    message: str
+    todo: str = ""
+    status: int | None = None
+    errors: tuple[str, ...] = ()
+    attempts: int = 0
+    artifact: Artifact | None = field(default=None)
+
+    __module__ = "builtins"
+
+    def __str__(self) -> str:
+        lines = [self.message, *(f"  {error}" for error in self.errors)]
+        if self.todo:
+            lines.append(self.todo)
+        lines.append(self.docs)
+        return "\n".join(lines)
+
+    @property
+    def docs(self) -> str:
+        """Return the address of the docs heading about this error."""
+        return f"{DOCS}#{self.code.replace('_', '-')}"
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data, for a shared folder or a report."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "todo": self.todo,
+            "status": self.status,
+            "errors": list(self.errors),
+            "attempts": self.attempts,
+        }
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> NoVerdict:
+        """Return the exception that ``plain`` described."""
+        return cls(**{**data, "errors": tuple(data["errors"])})
+
+
+class NotChecked(KosliError):
+    """A dry run: no request was sent and nothing was judged."""
+
+    __module__ = "builtins"

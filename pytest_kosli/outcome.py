@@ -1,0 +1,71 @@
+"""The exception decides: NotCompliant is FAILED, NoVerdict ERROR, NotChecked SKIPPED."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from pytest_kosli.explain import no_verdict
+from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict
+
+
+def settle(item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
+    """Give a report the outcome that an exception of ours stands for, in whatever phase.
+
+    No xfail mark excuses it: a missing or refusing verdict is not what a test may expect to fail.
+    """
+    if call.excinfo is None or not isinstance(error := call.excinfo.value, KosliError):
+        return
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail
+    if isinstance(error, NotChecked):
+        _skip(item, report, str(error))
+        return
+    report.outcome = "failed"
+    report.when = "call" if isinstance(error, NotCompliant) else "setup"
+    lines = no_verdict(error) if isinstance(error, NoVerdict) else str(error).splitlines()
+    _tell(item, call.excinfo, report, lines, in_test=call.when == "call")
+
+
+def fail(item: pytest.Item, report: pytest.TestReport, error: NoVerdict) -> None:
+    """Turn a report into an error that no exception raised."""
+    report.outcome = "failed"
+    report.when = "teardown"
+    report.longrepr = "\n".join(no_verdict(error))
+
+
+def _skip(item: pytest.Item, report: pytest.TestReport, why: str) -> None:
+    path, line, _ = item.reportinfo()
+    report.outcome = "skipped"
+    report.longrepr = (str(path), (line or 0) + 1, f"Skipped: {why}")
+
+
+def _tell(
+    item: pytest.Item,
+    excinfo: pytest.ExceptionInfo[BaseException],
+    report: pytest.TestReport,
+    lines: list[str],
+    *,
+    in_test: bool,
+) -> None:
+    """Show our text alone, or under the line of the test that asked, but never our own frames."""
+    if not in_test or not _own_lines(report):
+        report.longrepr = excinfo.getrepr(style="value")
+    longrepr: Any = report.longrepr
+    entry = longrepr.reprtraceback.reprentries[-1]
+    shown = itertools.takewhile(lambda line: not line.startswith("E "), entry.lines)
+    kept = list(shown) if in_test else []
+    entry.lines[:] = [*kept, *(f"E   {line}".rstrip() for line in lines)]
+    crash = longrepr.reprcrash
+    if crash is not None:
+        crash.message = "\n".join(lines)
+        if not in_test:
+            path, line, _ = item.reportinfo()
+            crash.path, crash.lineno = str(path), (line or 0) + 1
+
+
+def _own_lines(report: pytest.TestReport) -> bool:
+    entries = getattr(getattr(report.longrepr, "reprtraceback", None), "reprentries", [])
+    return bool(entries) and hasattr(entries[-1], "lines")

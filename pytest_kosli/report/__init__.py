@@ -1,0 +1,1 @@
+"""What outlives a run: its record, and the ways to show it."""

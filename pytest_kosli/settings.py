@@ -1,0 +1,309 @@
+"""Settings: what is in force in this run, where each value came from, and the header's lines."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import pytest
+
+from pytest_kosli import configfile
+from pytest_kosli.api.host import Token
+from pytest_kosli.model import Scope
+from pytest_kosli.options import DEFAULT_HOST, ROWS, Level, Row, shown
+
+REGIONS = (DEFAULT_HOST, "https://app.us.kosli.com")
+DRY_RUN_TOKEN = "DRY_RUN"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The place a value came from, and its name there: ``--kosli-org``, ``tox.ini: kosli_org``."""
+
+    level: Level
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_DEFAULT = Where(Level.DEFAULT, "default")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting in force, by the names of the table, and where each came from.
+
+    Durations are seconds, ``cassettes`` is absolute, ``notes`` are remarks for a verbose header.
+    """
+
+    api_token: Token | None
+    host: str
+    http_proxy: str | None = field(repr=False)
+    org: str | None
+    environment: str | None
+    policy: tuple[str, ...]
+    flow: str | None
+    artifact: tuple[str, ...]
+    snapshot: tuple[str, ...]
+    repo: tuple[str, ...]
+    without: tuple[str, ...]
+    provider: str | None
+    max_api_retries: int
+    timeout: float
+    concurrency: int
+    allow_listed: str
+    require_policies: bool
+    max_snapshot_age: float | None
+    offline: bool
+    cassettes: Path
+    record: bool
+    dry_run: bool
+    require: int | None
+    origins: Mapping[str, Where]
+    notes: tuple[str, ...]
+
+    @property
+    def scope(self) -> Scope:
+        """Return what artifacts are judged against where no marker or call says it, if anything."""
+        return Scope(self.environment, self.policy, self.flow)
+
+    @property
+    def mode(self) -> str:
+        """Return ``dry run``, ``offline``, ``record`` or ``live``."""
+        if self.dry_run:
+            return "dry run"
+        return "offline" if self.offline else "record" if self.record else "live"
+
+    def from_flag(self, name: str) -> tuple[str, ...]:
+        """Return the values of a repeatable setting if the command line gave them, else nothing."""
+        values: tuple[str, ...] = getattr(self, name)
+        return values if self.origins[name].level is Level.FLAG else ()
+
+
+def read(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings in force; raises ``pytest.UsageError`` that names setting and place."""
+    _refuse_addopts(config)
+    _refuse_empty_scope(environ)
+    try:
+        sources = _Sources(config, environ, configfile.load(environ))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    found = {row.name: sources.find(row) for row in ROWS}
+    _choose_scope(found)
+    values: dict[str, Any] = {row.name: _value(row, found[row.name]) for row in ROWS}
+    origins = {name: given[0] if given else _DEFAULT for name, given in found.items()}
+    values["cassettes"] = _folder(config, origins["cassettes"].level) / values["cassettes"]
+    _hold_token(sources, values, origins)
+    settings = Settings(**values, origins=MappingProxyType(origins), notes=_notes(environ))
+    _check_together(settings)
+    return settings
+
+
+def _refuse_addopts(config: pytest.Config) -> None:
+    """Parse the ini file's addopts as pytest does, so that flags in an ``@file`` count as well."""
+    parser = _Addopts(add_help=False, allow_abbrev=False, fromfile_prefix_chars="@")
+    guarded = [row for row in ROWS if not row.addopts]
+    for row in guarded:
+        parser.add_argument(row.flag, dest=row.dest, nargs="?", const=True)
+    given, _ = parser.parse_known_args(config.getini("addopts"))
+    for row in guarded:
+        if getattr(given, row.dest) is not None:
+            raise pytest.UsageError(
+                f"{_ini_name(config, 'addopts')}: addopts: {row.flag} "
+                f"{_refusal(row, Level.INI)} outside of it"
+            )
+
+
+class _Addopts(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise pytest.UsageError(f"addopts: {message}")
+
+
+def _ini_name(config: pytest.Config, key: str) -> str:
+    overridden = any(
+        text.partition("=")[0].strip() == key for text in config.getoption("override_ini") or ()
+    )
+    return "-o" if overridden or config.inipath is None else config.inipath.name
+
+
+def _refuse_empty_scope(environ: Mapping[str, str]) -> None:
+    for variable in ("KOSLI_ENVIRONMENT", "KOSLI_POLICY"):
+        if variable in environ and not environ[variable].strip():
+            raise pytest.UsageError(
+                f"{variable}: is set and empty, which would be a weaker check; unset it or fill it"
+            )
+
+
+_Given = tuple[Where, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The four places, asked for one row at a time."""
+
+    config: pytest.Config
+    environ: Mapping[str, str]
+    file: configfile.ConfigFile
+
+    def find(self, row: Row) -> _Given | None:
+        flag, ini = self._flag(row), self._ini(row)
+        for given in (flag, ini):
+            if given and given[0].level not in row.levels:
+                raise pytest.UsageError(f"{given[0]}: {_refusal(row, given[0].level)}")
+        return flag or self._variable(row) or ini or self._entry(row)
+
+    def _flag(self, row: Row) -> _Given | None:
+        value = self.config.getoption(row.dest)
+        return None if value is None else (Where(Level.FLAG, row.flag), _texts(value))
+
+    def _variable(self, row: Row) -> _Given | None:
+        value = self.environ.get(row.variable) if Level.ENVIRONMENT in row.levels else None
+        return (Where(Level.ENVIRONMENT, row.variable), [value]) if value else None
+
+    def _ini(self, row: Row) -> _Given | None:
+        where = Where(Level.INI, f"{_ini_name(self.config, row.dest)}: {row.dest}")
+        try:
+            value = self.config.getini(row.dest)
+        except (pytest.UsageError, TypeError, ValueError) as error:
+            if Level.INI in row.levels:
+                raise pytest.UsageError(f"{where}: {error}") from None
+            value = ""
+        return None if value is None else (where, _texts(value))
+
+    def _entry(self, row: Row) -> _Given | None:
+        if Level.CONFIG_FILE not in row.levels:
+            return None
+        where = Where(Level.CONFIG_FILE, f"{self.file.label}: {row.key}")
+        try:
+            texts = self.file.get(row.key)
+        except ValueError as error:
+            raise pytest.UsageError(f"{where}: {error}") from None
+        return None if texts is None else (where, texts)
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _refusal(row: Row, level: Level) -> str:
+    if level is Level.FLAG:
+        return f"is refused, because process lists show it; use {row.elsewhere}"
+    return f"is refused there, where a pull request can change it; use {row.elsewhere}"
+
+
+def _choose_scope(found: dict[str, _Given | None]) -> None:
+    """Keep one of environment and policy: together they are one setting."""
+    environment, policy = found["environment"], found["policy"]
+    if environment is None or policy is None:
+        return
+    if environment[0].level == policy[0].level:
+        raise pytest.UsageError(
+            f"{environment[0]} and {policy[0]}: artifacts are judged against an environment's "
+            "policies or against named ones; give one of the two"
+        )
+    found["policy" if environment[0].level < policy[0].level else "environment"] = None
+
+
+def _value(row: Row, given: _Given | None) -> Any:
+    if given is None:
+        return row.default
+    where, texts = given
+    if row.csv:
+        texts = [part for text in texts for part in text.split(",")]
+    texts = [text.strip() for text in texts]
+    try:
+        if not texts or not all(texts):
+            raise ValueError("a value is empty")
+        if len(texts) > 1 and not row.many:
+            raise ValueError(f"takes one value, not {len(texts)}")
+        values = [row.parse(text) for text in texts]
+    except ValueError as error:
+        raise pytest.UsageError(f"{where}: {error}") from None
+    return tuple(dict.fromkeys(values)) if row.many else values[0]
+
+
+def _folder(config: pytest.Config, level: Level) -> Path:
+    """Return what a relative path is relative to, as people expect it of a shell and of a file."""
+    if level is Level.FLAG:
+        return config.invocation_params.dir
+    return config.inipath.parent if config.inipath else config.rootpath
+
+
+def _hold_token(sources: _Sources, values: dict[str, Any], origins: dict[str, Where]) -> None:
+    """Put the token away, and do what a token can say: stand down, or that it is no token."""
+    token, where = values["api_token"], origins["api_token"]
+    if token is None:
+        return
+    if token == DRY_RUN_TOKEN:
+        values["dry_run"], origins["dry_run"] = True, Where(where.level, f"{where}={token}")
+    if where.level is Level.ENVIRONMENT:
+        environ = sources.environ
+        values["api_token"] = Token(lambda: environ.get("KOSLI_API_TOKEN", ""))
+    elif not configfile.is_encrypted(token):
+        values["api_token"] = Token.of(token)
+    elif values["offline"] or values["dry_run"]:
+        values["api_token"], origins["api_token"] = None, _DEFAULT
+    else:
+        raise pytest.UsageError(
+            f"{where}: looks encrypted by the Kosli CLI (kosli config), and only the CLI can "
+            "read it; set KOSLI_API_TOKEN"
+        )
+
+
+def _notes(environ: Mapping[str, str]) -> tuple[str, ...]:
+    if environ.get("KOSLI_FLOW"):
+        return ("KOSLI_FLOW is set and not used; --kosli-flow narrows the checks to one flow",)
+    return ()
+
+
+def _check_together(settings: Settings) -> None:
+    at = settings.origins
+    if settings.offline and settings.record:
+        raise pytest.UsageError(f"{at['offline']} and {at['record']}: give one of the two")
+    credentials = (settings.http_proxy or "").partition("//")[2].rpartition("@")[0]
+    if ":" in credentials and at["http_proxy"].level is Level.FLAG:
+        raise pytest.UsageError(
+            f"{at['http_proxy']}: holds a password, and process lists show it; use KOSLI_HTTP_PROXY"
+        )
+    if (
+        settings.mode in ("live", "record")
+        and settings.host not in REGIONS
+        and at["host"].level is Level.CONFIG_FILE
+        and at["api_token"].level is Level.ENVIRONMENT
+    ):
+        raise pytest.UsageError(
+            f"{at['host']}: {settings.host} is not a region of Kosli's, so the token of "
+            f"{at['api_token']} is not sent there; confirm the host with --kosli-host or KOSLI_HOST"
+        )
+
+
+def header(settings: Settings, verbosity: int) -> list[str]:
+    """Return the lines of the report header: one, or at ``-v`` every setting and its origin."""
+    at = settings.origins
+    mode = settings.mode
+    cause = {"dry run": "dry_run", "offline": "offline", "record": "record"}.get(mode)
+    parts = [f"{mode} ({at[cause]})" if cause else mode]
+    if settings.dry_run:
+        parts.append("nothing is checked")
+    if mode == "offline" and at["host"].level is Level.DEFAULT:
+        parts.append("the cassettes' host")
+    else:
+        parts.append(f"{settings.host} ({at['host']})")
+    parts.append(f"org {settings.org} ({at['org']})" if settings.org else "no org")
+    for name in ("environment", "policy", "flow"):
+        if value := getattr(settings, name):
+            parts.append(f"{name} {shown(value)} ({at[name]})")
+    lines = ["kosli: " + ", ".join(parts)]
+    if verbosity > 0:
+        for row in ROWS:
+            value = getattr(settings, row.name)
+            text = "set" if isinstance(value, Token) else shown(value)
+            lines.append(f"kosli:   {row.name} {text} ({at[row.name]})")
+        lines += [f"kosli:   {note}" for note in settings.notes]
+    return lines

@@ -1,0 +1,32 @@
+"""Other people's text, made harmless and short before it meets a terminal or a report."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+LIMIT = 300
+
+
+def clean(text: object, limit: int = LIMIT) -> str:
+    """Return ``text`` on one line: control, bidirectional and other invisible characters escaped.
+
+    Longer text than ``limit`` characters is cut, and the cut is shown.
+    """
+    shown = str(text)
+    if len(shown) > limit:
+        shown = shown[: limit - 1] + "…"
+    if shown.isprintable():
+        return shown
+    return "".join(
+        ch if ch.isprintable() else ch.encode("unicode_escape").decode("ascii") for ch in shown
+    )
+
+
+def when(moment: datetime | None) -> str:
+    """Return a moment as people in any time zone read it alike: ``2026-11-20 10:00 UTC``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment else "an unknown date"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return ``1 artifact`` or ``2 artifacts``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,91 @@
+"""What controller and workers share: a private folder of raw replies, under locks.
+
+The controller makes the folder before the first worker starts and hands its path over; whichever
+worker needs a reply first asks for it, all others read it and judge it themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_kosli.ledger import Plain
+
+INPUT = "kosli_folder"
+
+
+class Controller:
+    """The hooks of the controller: make the folder, hand it over, clear it away."""
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give a worker that is about to start the path of the shared folder."""
+        if self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix="pytest-kosli-")
+        node.workerinput[INPUT] = self._folder
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the folder, whatever became of the workers."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def is_controller(config: pytest.Config) -> bool:
+    """Return whether this process hands its tests to workers."""
+    return not is_worker(config) and getattr(config.option, "dist", "no") != "no"
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Return whether this process is a worker."""
+    return hasattr(config, "workerinput")
+
+
+def shared_folder(config: pytest.Config) -> Path | None:
+    """Return the folder that the controller made, in a worker; None in a run of one process."""
+    folder = getattr(config, "workerinput", {}).get(INPUT)
+    return Path(folder) if folder else None
+
+
+class SharedMemo:
+    """A Memo over a folder: a file a key, written whole, under a lock that can not be left over."""
+
+    def __init__(self, folder: Path) -> None:
+        from pytest_kosli.ledger import ProcessMemo
+
+        self._folder = folder
+        self._here = ProcessMemo()
+
+    def once(self, key: str, make: Callable[[], Plain]) -> Plain:
+        """Return what any process of the run knows of a key, or make it while others wait."""
+        return self._here.once(key, lambda: self._across(key, make))
+
+    def exclusive(self, name: str) -> AbstractContextManager[object]:
+        """Return a lock that one process of the run holds at a time."""
+        from filelock import FileLock
+
+        return FileLock(self._folder / f"{name}.lock")
+
+    def _across(self, key: str, make: Callable[[], Plain]) -> Plain:
+        name = hashlib.sha256(key.encode()).hexdigest()
+        path = self._folder / f"{name}.json"
+        if not path.exists():
+            with self.exclusive(name):
+                if not path.exists():
+                    draft = path.with_suffix(".draft")
+                    draft.write_text(json.dumps(make()), encoding="utf-8")
+                    os.replace(draft, path)
+        plain: Plain = json.loads(path.read_text(encoding="utf-8"))
+        return plain

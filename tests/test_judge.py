@@ -1,0 +1,579 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_kosli.judge import judge
+from pytest_kosli.model import NoVerdict, Outcome, Reason, Reply, Scope, Verdict
+from tests import answers
+from tests.answers import (
+    ARTIFACT,
+    IGNORED,
+    LISTING,
+    MISSING,
+    NAMED,
+    OURS,
+    POLICIES,
+    PROD,
+    SATISFIED,
+    TEMPLATES,
+    THEIRS,
+    WEB,
+    answer,
+    attestation,
+    flow,
+    policy,
+    question,
+    reply,
+    resolution,
+    rule,
+    status,
+)
+
+Json = dict[str, Any]
+
+
+def judged(body: object, scope: Scope = PROD, **options: Any) -> Verdict:
+    return judge(question(scope), reply(body), ARTIFACT, **options)
+
+
+def refused(given: Reply, scope: Scope = PROD, **options: Any) -> NoVerdict:
+    with pytest.raises(NoVerdict) as caught:
+        judge(question(scope), given, ARTIFACT, **options)
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("compliant", [True, False])
+def test_an_answer_to_the_question_is_a_verdict(kind: str, compliant: bool) -> None:
+    verdict = judged(answer(kind, compliant), NAMED[kind])
+    assert verdict.outcome is (Outcome.COMPLIANT if compliant else Outcome.NON_COMPLIANT)
+    assert bool(verdict.reasons) is not compliant
+
+
+def test_a_verdict_has_no_truth_value() -> None:
+    with pytest.raises(TypeError, match="no truth value"):
+        bool(judged(answer()))
+
+
+def test_a_verdict_keeps_what_was_evaluated() -> None:
+    verdict = judged(answer())
+    assert [(p.name, p.version, p.status) for p in verdict.policies] == [
+        ("provenance", 3, "COMPLIANT")
+    ]
+    assert verdict.flows == (("web-ci", "v1"),)
+    assert verdict.link.endswith(OURS)
+    assert verdict.evaluated_at is not None
+    assert verdict.evaluated_at.isoformat() == "2026-08-19T02:49:58.500000+00:00"
+    assert len(verdict.reply_sha256) == 64
+
+
+# The reasons.
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (
+            [rule(False, resolution("missing_attestation"), name="scan")],
+            [Reason("missing_attestation", "provenance", "attestation", "", "scan", "snyk")],
+        ),
+        (
+            [rule(False, resolution("non_compliant_attestation", for_control="C-1"), type="decision")],
+            [
+                Reason(
+                    "non_compliant_attestation", "provenance", "attestation", "C-1", "*", "decision"
+                )
+            ],
+        ),
+        (
+            [rule(None, resolution("missing_attestation"), name="scan", for_control="C-2")],
+            [Reason("missing_attestation", "provenance", "attestation", "C-2", "scan", "snyk")],
+        ),
+        (
+            [rule(False)],
+            [Reason("rule_not_satisfied", "provenance", "attestation", "", "*", "snyk")],
+        ),
+    ],
+)
+def test_each_failing_rule_is_a_reason(rules: list[Json], expected: list[Reason]) -> None:
+    verdict = judged(
+        answer(compliant=False, policy_evaluations=[policy("provenance", False, *rules)])
+    )
+    found = [Reason(r.code, r.policy, r.rule, r.control, r.attestation, r.attestation_type)
+             for r in verdict.reasons]  # fmt: skip
+    assert found == expected
+
+
+def test_each_failing_resolution_names_its_flow_and_trail() -> None:
+    failing = rule(
+        False,
+        resolution("rule_satisfied"),
+        resolution("non_compliant_in_trail", flow_name="promotion", trail_name="p-42"),
+        resolution("missing_attestation", flow_name="scans", trail_name="s-1"),
+    )
+    verdict = judged(answer(compliant=False, policy_evaluations=[policy("p", False, failing)]))
+    assert [(r.code, r.flow, r.trail) for r in verdict.reasons] == [
+        ("non_compliant_in_trail", "promotion", "p-42"),
+        ("missing_attestation", "scans", "s-1"),
+    ]
+
+
+def test_a_resolution_of_an_unknown_type_is_told_with_all_its_context() -> None:
+    failing = rule(False, resolution("brand_new", odd_key=1))
+    verdict = judged(answer(compliant=False, policy_evaluations=[policy("p", False, failing)]))
+    (reason,) = verdict.reasons
+    assert reason.code == "unknown_resolution"
+    assert "brand_new" in reason.detail
+    assert "'odd_key': 1" in reason.detail
+
+
+def test_a_resolution_without_context_is_a_reason() -> None:
+    failing = rule(False, {"type": "no_provenance", "context": None})
+    verdict = judged(answer(compliant=False, policy_evaluations=[policy("p", False, failing)]))
+    assert [r.code for r in verdict.reasons] == ["no_provenance"]
+
+
+def test_a_policy_that_names_no_failing_rule_is_a_reason() -> None:
+    verdict = judged(
+        answer(compliant=False, policy_evaluations=[policy("p", False, SATISFIED, IGNORED)])
+    )
+    assert [(r.code, r.policy) for r in verdict.reasons] == [("policy_not_compliant", "p")]
+
+
+def test_flow_scope_tells_missing_and_failed_attestations_of_every_failing_flow() -> None:
+    bad = status(False, attestation("scan", False), attestation("unit", None), attestation("pr"))
+    body = answer(
+        "flow", False, flows=[flow("web-ci"), flow("promotion", False, bad)],
+        compliance_status=status(True),
+    )  # fmt: skip
+    verdict = judged(body, TEMPLATES)
+    assert [(r.code, r.attestation, r.flow) for r in verdict.reasons] == [
+        ("non_compliant_attestation", "scan", "promotion"),
+        ("missing_attestation", "unit", "promotion"),
+    ]
+
+
+def test_a_flow_that_fails_without_a_failing_attestation_is_a_reason() -> None:
+    verdict = judged(answer("flow", False), TEMPLATES)
+    assert [(r.code, r.flow) for r in verdict.reasons] == [("flow_not_compliant", "web-ci")]
+
+
+def test_no_reason_at_all_is_said() -> None:
+    verdict = judged(answer(compliant=False, policy_evaluations=[]))
+    assert [r.code for r in verdict.reasons] == ["unexplained"]
+
+
+# Not compliant is not compliant, whatever stands around it.
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"policy_evaluations": [policy()]},
+        {"policy_evaluations": None},
+        {"policy_evaluations": [policy(), policy()]},
+        {"allow_listing": LISTING},
+        {"compliance_status": status(True)},
+    ],
+)
+def test_compliant_false_is_non_compliant(changes: Json) -> None:
+    assert judged(answer(compliant=False, **changes)).outcome is Outcome.NON_COMPLIANT
+
+
+def test_in_environment_scope_a_failing_flow_is_normal() -> None:
+    body = answer(compliance_status=status(False), flows=[flow(compliant=False)])
+    assert judged(body).outcome is Outcome.COMPLIANT
+
+
+# Allow-listed.
+
+
+def test_allow_listed_whatever_the_policies_say() -> None:
+    verdict = judged(
+        answer(allow_listing=LISTING, policy_evaluations=[policy("p", False, MISSING)])
+    )
+    assert verdict.outcome is Outcome.ALLOW_LISTED
+    assert verdict.allow_listing is not None
+    assert verdict.allow_listing.by.startswith("29f67c3c")
+    assert verdict.allow_listing.why == "hotfix INC-42"
+    assert [r.code for r in verdict.reasons] == ["missing_attestation"]
+
+
+@pytest.mark.parametrize("missing", ["allowlist_id", "allowed_by_user_id", "timestamp"])
+def test_an_allow_listing_without_id_who_or_when_is_none(missing: str) -> None:
+    listing = {key: value for key, value in LISTING.items() if key != missing}
+    error = refused(reply(answer(allow_listing=listing)))
+    assert error.code == "malformed"
+    assert missing in error.message
+
+
+@pytest.mark.parametrize("kind", ["flow", "policy"])
+def test_an_allow_listing_has_its_place_in_environment_scope_only(kind: str) -> None:
+    error = refused(reply(answer(kind, allow_listing=LISTING)), NAMED[kind])
+    assert error.code == "contradiction"
+
+
+# Another question's answer.
+
+LIES: list[tuple[str, Scope, Json, str]] = [
+    ("another fingerprint", PROD, answer(fingerprint=THEIRS), "fingerprint"),
+    ("upper case", PROD, answer(fingerprint=OURS.upper()), "fingerprint"),
+    ("prefixed", PROD, answer(fingerprint=f"sha256:{OURS}"), "fingerprint"),
+    (
+        "another fingerprint in the status",
+        PROD,
+        answer(compliance_status=status() | {"artifact_fingerprint": THEIRS}),
+        "fingerprint",
+    ),
+    (
+        "another fingerprint in a flow",
+        PROD,
+        answer(flows=[flow(state=status() | {"artifact_fingerprint": THEIRS})]),
+        "fingerprint",
+    ),
+    (
+        "another fingerprint where we read none",
+        PROD,
+        answer(policy_evaluations=[policy() | {"target_fingerprint": THEIRS}]),
+        "fingerprint",
+    ),
+    ("a fingerprint that is a number", PROD, answer(compliance_status={
+        "artifact_fingerprint": 7}), "malformed"),
+    ("scope flow for environment", PROD, answer("flow"), "scope"),
+    ("scope policy for environment", PROD, answer("policy"), "scope"),
+    ("scope environment for flow", TEMPLATES, answer("environment"), "scope"),
+    ("scope environment for policy", POLICIES, answer("environment"), "scope"),
+    ("scope flow for policy", POLICIES, answer("flow"), "scope"),
+    ("an unknown scope", PROD, answer(scope="galaxy"), "scope"),
+    ("another environment", PROD, answer(environment="dev"), "environment"),
+    ("no environment", PROD, answer(environment=None), "environment"),
+    ("an environment in flow scope", TEMPLATES, answer("flow", environment="prod"), "environment"),
+    ("one policy of two", POLICIES, answer("policy", policy_evaluations=[policy()]), "policies"),
+    ("another policy", POLICIES, answer("policy", policy_evaluations=[policy(), policy("x")]),
+     "policies"),
+    ("one policy too many", POLICIES, answer("policy", policy_evaluations=[
+        policy(), policy("scans"), policy("x")]), "policies"),
+    ("a policy twice", POLICIES, answer("policy", policy_evaluations=[
+        policy(), policy("scans"), policy("scans")]), "policies"),
+    ("another flow", WEB, answer("flow", flow="api-ci", flows=[flow("api-ci")]), "flow"),
+    ("another flow beside ours", WEB, answer("flow", flows=[flow(), flow("api-ci")]), "flow"),
+    ("another flow at the top", WEB, answer("flow", flow="api-ci"), "flow"),
+    ("our flow missing in environment scope", Scope("prod", flow="api-ci"), answer(), "flow"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("compliant", [True, False])
+@pytest.mark.parametrize(("scope", "body", "word"), [lie[1:] for lie in LIES],
+                         ids=[lie[0] for lie in LIES])  # fmt: skip
+def test_an_answer_to_another_question_is_no_verdict(
+    scope: Scope, body: Json, word: str, compliant: bool
+) -> None:
+    error = refused(reply(body | {"compliant": compliant}), scope)
+    assert error.code == ("malformed" if word == "malformed" else "mismatch")
+    if word != "malformed":
+        assert f"we asked about {word}" in error.message
+
+
+# Nothing evaluated, and contradictions.
+
+NOTHING: list[tuple[str, Scope, Json, str]] = [
+    ("no policies", PROD, answer(policy_evaluations=[]), "no_policies"),
+    ("null policies", PROD, answer(policy_evaluations=None), "no_policies"),
+    ("no policies, allow-listed", PROD, answer(policy_evaluations=[], allow_listing=LISTING),
+     "no_policies"),
+    ("no policies in policy scope", POLICIES, answer("policy", policy_evaluations=[]),
+     "no_policies"),
+    ("no flows", TEMPLATES, answer("flow", flows=[]), "no_flows"),
+    ("no flows and none at the top", TEMPLATES, answer("flow", flows=None, flow=None), "no_flows"),
+    ("a policy that is not compliant", PROD, answer(policy_evaluations=[policy("p", False)]),
+     "contradiction"),
+    ("a policy with another word", PROD, answer(policy_evaluations=[
+        policy() | {"status": "UNKNOWN"}]), "contradiction"),
+    ("a policy twice", PROD, answer(policy_evaluations=[policy(), policy()]), "contradiction"),
+    ("a rule that is not satisfied", PROD, answer(policy_evaluations=[
+        policy("p", True, SATISFIED, MISSING)]), "contradiction"),
+    ("a rule that nobody judged", PROD, answer(policy_evaluations=[
+        policy("p", True, rule(None))]), "contradiction"),
+    ("a flow that is not compliant", TEMPLATES, answer("flow", flows=[
+        flow(), flow("promotion", False)]), "contradiction"),
+    ("a flow whose state is not compliant", TEMPLATES, answer("flow", flows=[
+        flow(state=status(False))]), "contradiction"),
+    ("a flow whose state is missing", TEMPLATES, answer("flow", flows=[
+        flow(state=status(None))]), "contradiction"),
+    ("the one flow at the top", TEMPLATES, answer("flow", flows=None,
+     compliance_status=status(False)), "contradiction"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scope", "body", "code"), [row[1:] for row in NOTHING],
+                         ids=[row[0] for row in NOTHING])  # fmt: skip
+def test_compliant_with_nothing_behind_it_is_no_verdict(
+    scope: Scope, body: Json, code: str
+) -> None:
+    error = refused(reply(body), scope)
+    assert error.code == code
+    assert error.todo
+    assert "Kosli says compliant" in error.message
+
+
+def test_require_policies_false_accepts_an_environment_without_policies() -> None:
+    verdict = judged(answer(policy_evaluations=[]), require_policies=False)
+    assert verdict.outcome is Outcome.COMPLIANT
+
+
+def test_require_policies_false_accepts_flow_templates_only_of_a_bare_environment() -> None:
+    body = answer("flow")
+    assert refused(reply(body), require_policies=False).code == "mismatch"
+    assert refused(reply(body), require_policies=False, attached=["scans"]).code == "mismatch"
+    assert refused(reply(body), attached=[]).code == "mismatch"
+    verdict = judged(body, require_policies=False, attached=[])
+    assert verdict.outcome is Outcome.COMPLIANT
+    assert verdict.note == "judged by flow templates: environment prod has no policies"
+
+
+# Shapes that occur.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        answer("flow", flows=flow()),
+        answer("flow", flows=None),
+        {key: value for key, value in answer("flow").items() if key != "flows"},
+        answer("flow", flows=[flow(), flow("promotion")]),
+        answer("flow", compliance_status=None),
+        answer("flow", html_url=None, trail=None),
+        answer("flow") | {"a_new_key": {"nested": [1, 2]}},
+        answer("flow", flows=[flow() | {"compliance_status": None}]),
+    ],
+)
+def test_what_kosli_really_varies_is_accepted(body: Json) -> None:
+    assert judged(body, TEMPLATES).outcome is Outcome.COMPLIANT
+
+
+def test_an_ignored_rule_without_satisfied_is_accepted() -> None:
+    ignored = {"rule": {"type": "provenance"}, "ignored": True}
+    body = answer(policy_evaluations=[policy("p", True, SATISFIED, ignored)])
+    assert judged(body).outcome is Outcome.COMPLIANT
+
+
+MALFORMED: list[tuple[str, bytes]] = [
+    ("empty", b""),
+    ("half", json.dumps(answer()).encode()[:-9]),
+    ("html", b"<!doctype html><title>Sign in</title>"),
+    ("null", b"null"),
+    ("array", b"[]"),
+    ("text", b'"compliant"'),
+    ("empty object", b"{}"),
+    ("only the verdict", b'{"compliant": true}'),
+    ("compliant is a text", json.dumps(answer() | {"compliant": "true"}).encode()),
+    ("compliant is a number", json.dumps(answer() | {"compliant": 1}).encode()),
+    ("compliant is null", json.dumps(answer() | {"compliant": None}).encode()),
+    ("a key twice", json.dumps(answer()).encode()[:-1] + b', "compliant": true}'),
+    ("a key twice, deep inside", json.dumps(answer()).replace(
+        '"policy_version": 3', '"policy_version": 3, "status": "COMPLIANT"').encode()),
+    ("trailing data", json.dumps(answer()).encode() + b"{}"),
+    ("NaN", json.dumps(answer() | {"x": float("nan")}).encode()),
+    ("Infinity", json.dumps(answer() | {"x": float("inf")}).encode()),
+    ("not UTF-8", json.dumps(answer()).encode() + b"\xff"),
+    ("UTF-16", json.dumps(answer()).encode("utf-16")),
+    ("a byte order mark", b"\xef\xbb\xbf" + json.dumps(answer()).encode()),
+    ("half a character", json.dumps(answer() | {"trail": "\ud800"}).encode()),
+    ("too deep", json.dumps(answer()).encode()[:-1] + b', "x":' + b"[" * 99 + b"]" * 99 + b"}"),
+    ("far too deep", b'{"x":' + b"[" * 99999 + b"]" * 99999 + b"}"),
+    ("policies are an object", json.dumps(answer() | {"policy_evaluations": {}}).encode()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", [row[1] for row in MALFORMED], ids=[row[0] for row in MALFORMED])
+def test_a_reply_that_is_not_strictly_the_answer_is_no_verdict(raw: bytes) -> None:
+    assert refused(reply(raw)).code == "malformed"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/html", "text/plain", "application/json; charset=latin-1", "application/jsonp"],
+)
+def test_another_content_type_is_no_verdict(content_type: str) -> None:
+    assert refused(reply(answer(), content_type=content_type)).code == "malformed"
+
+
+# Other statuses.
+
+
+@pytest.mark.parametrize(
+    ("code", "status_"),
+    [
+        ("unexpected_status", 201),
+        ("unexpected_status", 202),
+        ("unexpected_status", 204),
+        ("redirected", 302),
+        ("redirected", 308),
+        ("bad_request", 400),
+        ("unauthorized", 401),
+        ("forbidden", 403),
+        ("busy", 409),
+        ("busy", 429),
+        ("server_error", 500),
+        ("server_error", 503),
+        ("unexpected_status", 418),
+    ],
+)
+def test_no_other_status_is_a_verdict_whatever_its_body(code: str, status_: int) -> None:
+    error = refused(reply(answer(), status=status_))
+    assert error.code == code
+    assert error.status == status_
+    assert error.todo
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "errors"),
+    [
+        ({"message": "no", "errors": {"query.flow_name": "bad"}}, "no", ("query.flow_name: bad",)),
+        ({"message": "no", "errors": [{"name": "bad"}, "worse"]}, "no", ("name: bad", "worse")),
+        ("Denied", "Denied", ()),
+        ({"error": "random"}, "random", ()),
+        ([1], "[1]", ()),
+        (b"resource locked", "resource locked", ()),
+        (b"<html><title>403 Forbidden</title>", "an HTML page (403 Forbidden)", ()),
+        (b"", "an empty body", ()),
+        (b"\x1b[2Jgone", "\\x1b[2Jgone", ()),
+    ],
+)
+def test_error_bodies_of_every_shape_are_told(
+    body: object, message: str, errors: tuple[str, ...]
+) -> None:
+    error = refused(reply(body, status=400))
+    assert message in error.message
+    assert error.errors == errors
+
+
+def gone(text: object, status_: int = 404) -> Reply:
+    return reply({"message": text}, status=status_)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Artifact not found",
+        f"Artifact with fingerprint '{OURS}' does not exist",
+        f"Artifact with fingerprint '{OURS}' does not exist in flow 'web-ci' "
+        "belonging to organization 'acme'",
+    ],
+)
+@pytest.mark.parametrize("scope", [PROD, WEB])
+def test_a_404_about_this_artifact_is_unknown_artifact(text: str, scope: Scope) -> None:
+    verdict = judge(question(scope), gone(text), ARTIFACT)
+    assert verdict.outcome is Outcome.UNKNOWN_ARTIFACT
+    assert verdict.reasons[0].flow == ("web-ci" if scope is WEB else "")
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        ("mismatch", {"message": f"Artifact with fingerprint '{THEIRS}' does not exist"}),
+        ("mismatch", {"message": f"Artifact with fingerprint '{OURS}' does not exist in flow "
+                      "'api-ci' belonging to organization 'acme'"}),
+        ("mismatch", {"message": f"Artifact with fingerprint '{OURS}' does not exist in flow "
+                      "'web-ci' belonging to organization 'other'"}),
+        ("unknown_environment", {"message": "Environment named 'prod' does not exist for "
+                                 "organization 'acme'"}),
+        ("unknown_policy", {"message": "Policy 'scans' does not exist in organization 'acme'"}),
+        ("unknown_flow", {"message": "Flow named 'web-ci' does not exist for organization 'a'"}),
+        ("not_found", {"message": "Not Found"}),
+        ("not_found", {"message": ["Artifact not found"]}),
+        ("not_found", {"message": "Artifact not found, try again"}),
+        ("not_found", {"detail": "Artifact not found"}),
+        ("not_found", ["Artifact not found"]),
+        ("not_found", "Artifact not found"),
+        ("not_found", b""),
+        ("not_found", b"<html><title>404</title>"),
+    ],
+)  # fmt: skip
+def test_any_other_404_is_no_verdict(code: str, body: object) -> None:
+    assert refused(reply(body, status=404), WEB).code == code
+
+
+def test_a_404_that_is_not_json_is_no_verdict() -> None:
+    given = reply({"message": "Artifact not found"}, status=404, content_type="text/html")
+    assert refused(given).code == "not_found"
+
+
+# Search for more: nothing that is bent becomes green.
+
+
+def paths(value: object, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    return [here, *(path for key, one in inner for path in paths(one, (*here, key)))]
+
+
+JUNK = st.sampled_from(
+    [None, True, False, 0, 1, "", "true", "COMPLIANT", THEIRS, [], {}, [None], "flow", "prod"]
+)
+
+
+def bend(body: Any, path: tuple[Any, ...], how: str, junk: Any) -> Any:
+    if not path:
+        return junk if how == "replace" else [body]
+    copy = dict(body) if isinstance(body, dict) else list(body)
+    key = path[0]
+    if len(path) > 1:
+        copy[key] = bend(copy[key], path[1:], how, junk)
+    elif how == "drop":
+        del copy[key]
+    elif how == "replace":
+        copy[key] = junk
+    elif how == "nest":
+        copy[key] = [copy[key]]
+    elif how == "twice" and isinstance(copy, list):
+        copy.append(copy[key])
+    return copy
+
+
+def broken(kind: str) -> list[Json]:
+    """Return answers that must not pass, each for the question that NAMED has for ``kind``."""
+    return [
+        answer(kind, compliant=False),
+        answer(kind, fingerprint=THEIRS, compliance_status=None, flows=None),
+        answer(kind, scope="galaxy"),
+        answer(kind, environment="dev"),
+        answer(kind, flows=[], policy_evaluations=[]),
+    ]
+
+
+@given(st.data())
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_no_change_that_leaves_the_lie_makes_it_compliant(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(list(NAMED)))
+    body: Any = data.draw(st.sampled_from(broken(kind)))
+    lie = next(key for key in body if body[key] != answer(kind)[key])
+    for _ in range(data.draw(st.integers(1, 3))):
+        places = [path for path in paths(body) if path and path[0] != lie]
+        path = data.draw(st.sampled_from(places))
+        how = data.draw(st.sampled_from(["drop", "replace", "nest", "twice"]))
+        body = bend(body, path, how, data.draw(JUNK))
+    try:
+        verdict = judge(question(NAMED[kind]), reply(body), ARTIFACT)
+    except NoVerdict:
+        return
+    assert verdict.outcome not in (Outcome.COMPLIANT, Outcome.ALLOW_LISTED)
+
+
+@given(st.binary(max_size=200), st.sampled_from([200, 201, 404, 500]))
+def test_no_bytes_make_anything_but_a_verdict_or_no_verdict(raw: bytes, status_: int) -> None:
+    with pytest.raises(NoVerdict):
+        judge(question(), reply(raw, status=status_), ARTIFACT)
+
+
+def test_the_answers_of_these_tests_are_green_unbent() -> None:
+    for kind, scope in NAMED.items():
+        assert judged(answers.answer(kind), scope).outcome is Outcome.COMPLIANT
