@@ -377,13 +377,27 @@ def _plain_text(reply: Reply) -> str:
     return clean(text)
 
 
+LIST = "Check the name: `kosli list {}` shows those of this organisation."
 UNKNOWN = (
-    ("environment", r"Environment named '(.*?)' does not exist"),
-    ("policy", r"Policy '(.*?)' does not exist"),
-    ("flow", r"Flow named '(.*?)' does not exist"),
-    ("repo", r"Repo(?: '(.*?)')? not found"),
-    ("trail", r"Trail with name '(.*?)' does not exist"),
-    ("snapshot", r"Snapshot '(.*?)' resolves to"),
+    (
+        "unknown_environment",
+        r"Environment named '.*?' does not exist",
+        LIST.format("environments"),
+    ),
+    ("unknown_policy", r"Policy '.*?' does not exist", LIST.format("policies")),
+    ("unknown_flow", r"Flow named '.*?' does not exist", LIST.format("flows")),
+    ("unknown_repo", r"Repo(?: '.*?')? not found", LIST.format("repos")),
+    ("unknown_trail", r"Trail with name '.*?' does not exist", "Check the name of the trail."),
+    (
+        "empty_environment",
+        r"len\(snapshots\) == 0",
+        "Nothing was ever reported to this environment: look at its reporter (`kosli snapshot`).",
+    ),
+    (
+        "unknown_snapshot",
+        r"Snapshot '.*?' resolves to",
+        "Check the number: `kosli list snapshots ENVIRONMENT` shows those that there are.",
+    ),
 )
 
 TODO = {
@@ -404,14 +418,10 @@ def refusal(reply: Reply, about: str) -> NoVerdict:
     message, errors = error_text(reply)
     code = _code(reply.status)
     todo = TODO[code]
-    for word, pattern in UNKNOWN if code in ("not_found", "bad_request") else ():
+    for word, pattern, cure in UNKNOWN if code in ("not_found", "bad_request") else ():
         if re.search(pattern, message):
-            code = f"unknown_{word}"
-            todo = (
-                f"Check the name: `kosli list {word}s` shows those of this organisation."
-                if word not in ("snapshot", "trail")
-                else f"Check the {word} that was asked for: Kosli has none like it."
-            )
+            code, todo = word, cure
+            break
     said = f": {message}" if message else " with an empty body"
     return NoVerdict(
         code,
