@@ -1,0 +1,396 @@
+"""Replies in VCR cassettes, one file for each request: the only room that knows vcr.
+
+vcrpy's ``Cassette`` matches, holds and formats; nothing is patched, and no socket is opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import re
+import secrets as random
+import stat
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote, quote_plus
+
+import msgspec
+import yaml
+from vcr import matchers
+from vcr.cassette import Cassette
+from vcr.record_mode import RecordMode
+from vcr.request import Request as VcrRequest
+from vcr.serialize import deserialize, serialize
+from vcr.serializers import yamlserializer
+
+from pytest_kosli.api.host import BASE_PATH, address, check_host
+from pytest_kosli.api.traffic import Clock
+from pytest_kosli.model import NoVerdict, Reply, Request
+
+PLACEHOLDER = "<KOSLI_API_TOKEN>"
+RECORDED = "Kosli-Recorded-At"
+ATTEMPTS = "Kosli-Attempts"
+
+_KEPT_HEADERS = ("Content-Type", "Date")
+
+_LARGEST = 8 * 1024 * 1024
+_DEEPEST = 16
+_SHORTEST_SECRET = 4
+_AGAIN = "Record it again, with a token and a network: pytest --kosli-record"
+_Text = TypeVar("_Text", str, bytes)
+
+try:
+    _Loader: Any = yaml.CSafeLoader
+    _Dumper: Any = yaml.CSafeDumper
+except AttributeError:
+    _Loader, _Dumper = yaml.SafeLoader, yaml.SafeDumper
+
+
+class Cassettes:
+    """The cassettes below ``folder``, of requests whose segments stand behind ``base_path``."""
+
+    def __init__(self, folder: Path, base_path: str = BASE_PATH) -> None:
+        self.folder = folder
+        self._base_path = base_path
+
+    def play(self, request: Request, host: str | None) -> Reply:
+        """Return the recorded reply to exactly ``request`` at ``host`` (None: any one host).
+
+        Raises NoVerdict ``cassette_missing``, ``cassette_damaged``, or ``cassette_mismatch`` when
+        the file holds the reply to another question.
+        """
+        path = self._path(request)
+        try:
+            stored, response = _load(path)
+            asked = self._ask(request, host or _host_in(stored.uri, self._base_path))
+            _compare(path, asked, stored)
+            return _reply(response)
+        except _DamageError as damage:
+            raise NoVerdict(
+                "cassette_damaged", f"the cassette {path} can not be used: {damage}", _AGAIN
+            ) from None
+
+    def record(self, request: Request, reply: Reply, host: str, secrets: Iterable[str]) -> None:
+        """Write the reply to ``request`` at ``host``, in place of an older one, or not at all.
+
+        No form of a secret reaches the file: a placeholder stands for it. Raises NoVerdict
+        ``cassette_unwritable``.
+        """
+        path = self._path(request)
+        hide = _Hider(secrets)
+        asked = self._ask(request, host)
+        asked.uri, asked.body = hide(asked.uri), hide(request.body) or None
+        when = (reply.received_at or Clock.utc()).isoformat(timespec="seconds")
+        kept = {name: value for name, value in reply.headers if name in _KEPT_HEADERS}
+        kept |= {"Content-Type": reply.content_type, RECORDED: when}
+        if reply.attempts > 1:
+            kept[ATTEMPTS] = str(reply.attempts)
+        message = http.client.responses.get(reply.status, "")
+        cassette = Cassette(path, _Yaml, _Shelf, record_mode=RecordMode.ALL)
+        cassette.append(
+            asked,
+            {
+                "status": {"code": reply.status, "message": message},
+                "headers": {name: [hide(value)] for name, value in kept.items()},
+                "body": {"string": hide(reply.body)},
+            },
+        )
+        try:
+            self._keep_inside(path)
+            cassette._save()
+        except OSError as error:
+            raise NoVerdict(
+                "cassette_unwritable",
+                f"the cassette {path} can not be written: {error.strerror}",
+                "Make the folder writable, or name another one with --kosli-cassettes.",
+            ) from None
+
+    def host(self) -> str:
+        """Return the one host that the cassettes of the folder name.
+
+        Raises NoVerdict ``cassette_missing`` when there are none, ``cassette_mismatch`` when they
+        name several. VCR cassettes of other recorders are left alone.
+        """
+        hosts = sorted(set(self._hosts()))
+        if not hosts:
+            raise NoVerdict(
+                "cassette_missing", f"there are no cassettes of Kosli's in {self.folder}", _AGAIN
+            )
+        if len(hosts) > 1:
+            raise NoVerdict(
+                "cassette_mismatch",
+                f"the cassettes in {self.folder} name several hosts: {', '.join(hosts)}",
+                "Name the one that is meant with --kosli-host, or record them all again.",
+            )
+        return hosts[0]
+
+    def _hosts(self) -> Iterator[str]:
+        for path in sorted(self.folder.rglob("*.yaml")):
+            with contextlib.suppress(_DamageError, NoVerdict):
+                text = _read(path)
+                if RECORDED in text and (found := _URI.search(text)):
+                    yield _host_in(found["uri"], self._base_path)
+
+    def _ask(self, request: Request, host: str) -> VcrRequest:
+        headers = {"Accept": "application/json", "User-Agent": "pytest-kosli"}
+        url = address(host, self._base_path, request)
+        return VcrRequest(request.method, url, request.body or None, headers)
+
+    def _path(self, request: Request) -> Path:
+        parts = request.cassette.split("/")
+        if any(part in ("", ".", "..") or _UNFIT.search(part) for part in parts):
+            raise NoVerdict("bad_name", f"{request.cassette!a} can not be the path of a cassette")
+        return self.folder.joinpath(*parts[:-1], parts[-1] + ".yaml")
+
+    def _keep_inside(self, path: Path) -> None:
+        """Refuse to write through a symbolic link that leads out of the folder."""
+        if not path.parent.resolve().is_relative_to(self.folder.resolve()):
+            raise OSError(0, "its path leads out of the folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+_URI = re.compile(r"^ +uri: (?P<uri>https?://\S+)$", re.MULTILINE)
+_UNFIT = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+
+
+class _DamageError(Exception):
+    """What is wrong with a cassette, in words."""
+
+
+class _Hider:
+    """Puts the placeholder where a secret stands: as it is, URL-encoded, in JSON or in base64."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets for form in _forms(secret.strip())}
+        # The longest first, so that no form is left half.
+        either = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+        self._text = re.compile(either or r"(?!)")
+        self._bytes = re.compile(self._text.pattern.encode())
+
+    def __call__(self, text: _Text) -> _Text:
+        if isinstance(text, str):
+            return self._text.sub(PLACEHOLDER, text)
+        return self._bytes.sub(PLACEHOLDER.encode(), text)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    if len(secret) < _SHORTEST_SECRET:  # A word that short would be replaced all over the reply.
+        return
+    yield secret
+    quoted = json.dumps(secret)[1:-1]
+    yield quoted
+    yield quoted.replace("/", "\\/")
+    for encoded in (quote(secret, safe=""), quote_plus(secret)):
+        yield encoded
+        yield re.sub("%..", lambda found: found[0].lower(), encoded)
+    for before in range(3):  # Wherever the secret stands in what was encoded.
+        coded = base64.b64encode(bytes(before) + secret.encode())
+        whole = coded[-(-before * 8 // 6) : (before + len(secret.encode())) * 8 // 6].decode()
+        yield whole
+        yield whole.translate(str.maketrans("+/", "-_"))
+
+
+class _Yaml:
+    """vcrpy's YAML, long lines left whole so that a diff shows what changed; loaded with care."""
+
+    @staticmethod
+    def serialize(data: dict[str, Any]) -> str:
+        body = data["interactions"][0]["response"]["body"]["string"]
+        # Letters of all languages as they are, but nothing that turns text around in a review.
+        plain = isinstance(body, str) and body.isprintable()
+        text: str = yaml.dump(data, Dumper=_Dumper, width=_LARGEST, allow_unicode=plain)
+        return text
+
+    @staticmethod
+    def deserialize(text: str) -> dict[str, Any]:
+        _check_nesting(text)
+        data = yamlserializer.deserialize(text)
+        _check_shape(data)
+        return {"interactions": data["interactions"]}
+
+
+class _Shelf:
+    """vcrpy's persister: whole files only."""
+
+    @staticmethod
+    def load_cassette(path: Path, serializer: Any) -> Any:
+        return deserialize(_read(path), serializer)
+
+    @staticmethod
+    def save_cassette(path: Path, data: dict[str, Any], serializer: Any) -> None:
+        whole = serialize(data, serializer).encode()
+        draft = path.with_name(f".{random.token_hex(8)}.tmp")
+        try:
+            draft.write_bytes(whole)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+_Headers = Annotated[
+    dict[str, Annotated[list[str], msgspec.Meta(min_length=1, max_length=8)]],
+    msgspec.Meta(max_length=64),
+]
+
+
+class _Question(msgspec.Struct):
+    method: str
+    uri: str
+    body: object
+    headers: _Headers
+
+
+class _Status(msgspec.Struct):
+    code: Annotated[int, msgspec.Meta(ge=100, le=999)]
+    message: str
+
+
+class _Body(msgspec.Struct):
+    string: object
+
+
+class _Answer(msgspec.Struct):
+    status: _Status
+    headers: _Headers
+    body: _Body
+
+
+class _Interaction(msgspec.Struct):
+    request: _Question
+    response: _Answer
+
+
+class _File(msgspec.Struct):
+    interactions: Annotated[list[_Interaction], msgspec.Meta(min_length=1, max_length=1)]
+
+
+def _check_shape(data: object) -> None:
+    """Refuse all that is not one recorded exchange, before vcrpy touches it."""
+    only = msgspec.convert(data, _File).interactions[0]
+    if not isinstance(only.request.body, str | bytes | None):
+        raise _DamageError("the body of the request is not text")
+    if not isinstance(only.response.body.string, str | bytes):
+        raise _DamageError("the body of the reply is not text")
+
+
+def _check_nesting(text: str) -> None:
+    """Refuse aliases, and a depth that would overflow the stack of libyaml's composer."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _DamageError("it uses YAML aliases")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                raise _DamageError("it is nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _read(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _DamageError("it is not a file")
+        with path.open("rb") as file:
+            whole = file.read(_LARGEST + 1)
+        if len(whole) > _LARGEST:
+            raise _DamageError(f"it is larger than {_LARGEST // 1024 // 1024} MiB")
+        return whole.decode()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoVerdict(
+            "cassette_missing", f"there is no cassette {path} for this question", _AGAIN
+        ) from None
+    except OSError as error:
+        raise _DamageError(error.strerror or type(error).__name__) from None
+    except UnicodeDecodeError:
+        raise _DamageError("it is not UTF-8") from None
+
+
+def _load(path: Path) -> tuple[VcrRequest, dict[str, Any]]:
+    try:
+        cassette = Cassette.load(
+            path=path, serializer=_Yaml, persister=_Shelf, record_mode=RecordMode.NONE
+        )
+        stored, response = cassette.data[0]
+    except (_DamageError, NoVerdict):
+        raise
+    except Exception as error:  # Of YAML, msgspec, vcrpy or urllib, whatever a file provokes.
+        raise _DamageError(_first_line(error)) from None
+    return stored, response
+
+
+def _host_in(uri: str, base_path: str) -> str:
+    host, found, _ = uri.partition(base_path + "/")
+    try:
+        if found:
+            return check_host(host)
+    except ValueError:
+        pass
+    raise _DamageError("it names no host that could be asked")
+
+
+def _query(asked: VcrRequest, stored: VcrRequest) -> None:
+    """Compare exactly: vcrpy's own matcher overlooks order and empty values."""
+    if asked.parsed_uri.query != stored.parsed_uri.query:
+        raise AssertionError(f"{asked.parsed_uri.query} != {stored.parsed_uri.query}")
+
+
+_query.__name__ = "query"
+_MATCH = (
+    matchers.method,
+    matchers.scheme,
+    matchers.host,
+    matchers.port,
+    matchers.path,
+    _query,
+    matchers.raw_body,
+)
+
+
+def _compare(path: Path, asked: VcrRequest, stored: VcrRequest) -> None:
+    try:
+        _, differences = matchers.get_matchers_results(asked, stored, _MATCH)
+    except Exception as error:
+        raise _DamageError(_first_line(error)) from None
+    if differences:
+        parts = "; ".join(f"{name}: {what}" for name, what in differences)
+        raise NoVerdict(
+            "cassette_mismatch",
+            f"the cassette {path} answers another question than the one asked: {parts}",
+            _AGAIN,
+        )
+
+
+def _reply(response: dict[str, Any]) -> Reply:
+    headers = {name.lower(): values[0] for name, values in response["headers"].items()}
+    try:
+        received_at = datetime.fromisoformat(headers[RECORDED.lower()])
+        attempts = int(headers.get(ATTEMPTS.lower(), "1"))
+    except (KeyError, ValueError):
+        raise _DamageError("it does not say when it was recorded, or how often was asked") from None
+    if received_at.tzinfo is None or attempts < 1:
+        raise _DamageError(f"its {RECORDED} has no time zone, or its {ATTEMPTS} is not positive")
+    body = response["body"]["string"]
+    if not isinstance(body, bytes):
+        raise _DamageError("the body of the reply is not text")
+    return Reply(
+        status=response["status"]["code"],
+        body=body,
+        content_type=headers.get("content-type", ""),
+        headers=tuple(
+            (name, headers[name.lower()]) for name in _KEPT_HEADERS if name.lower() in headers
+        ),
+        attempts=attempts,
+        received_at=received_at.astimezone(UTC),
+        replayed=True,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    return "".join(mark if mark.isprintable() else " " for mark in text)[:200]
