@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from pytest_kosli.api.host import Exchange
@@ -16,6 +17,11 @@ from pytest_kosli.api.kosli import KosliClient, assert_request
 from pytest_kosli.model import Artifact, NoVerdict, Question, Reply, Request, Verdict
 
 Plain = dict[str, Any]
+Tell = Callable[[int, int, int], None]
+
+
+def _silent(done: int, total: int, unanswered: int) -> None:
+    """Tell nobody how far a prefetch is."""
 
 
 class Memo(Protocol):
@@ -55,12 +61,32 @@ class ProcessMemo:
         return nullcontext()
 
 
-class Ledger:
-    """Ask questions through a client's exchange, once each, and keep every verdict of the run."""
+class Line(Protocol):
+    """What the network lets the ledger say about all that is under way: until when, and stop."""
 
-    def __init__(self, client: Callable[[Exchange], KosliClient], exchange: Exchange, memo: Memo):
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
+        """Return a limit on everything that is sent while it is entered."""
+
+    def cancel(self) -> None:
+        """End everything that is under way, at once."""
+
+
+class Ledger:
+    """Ask questions through a client's exchange, once each, and keep every verdict of the run.
+
+    ``line`` is the network behind the exchange; None where there is none.
+    """
+
+    def __init__(
+        self,
+        client: Callable[[Exchange], KosliClient],
+        exchange: Exchange,
+        memo: Memo,
+        line: Callable[[], Line | None] = lambda: None,
+    ) -> None:
         self._send = exchange
         self._memo = memo
+        self._line = line
         self._judged = ProcessMemo()
         self.client = client(self.exchange)
 
@@ -68,23 +94,54 @@ class Ledger:
         """Return the run's one reply to a request, or raise the run's one NoVerdict about it."""
         return opened(self._memo.once(key(request), lambda: sealed(self._send, request)))
 
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """Return a limit in seconds on everything that is sent while it is entered."""
+        line = self._line()
+        return line.deadline(seconds) if line else nullcontext()
+
     def prefetch(
-        self,
-        questions: Iterable[Question],
-        concurrency: int,
-        tell: Callable[[int, int, int], None] = lambda done, total, failed: None,
+        self, questions: Iterable[Question], concurrency: int, seconds: float, tell: Tell = _silent
     ) -> None:
         """Ask the questions side by side; what got no reply is asked in one second round.
 
-        ``tell`` hears how many are done, of how many, and how many got no reply so far.
+        ``seconds`` limits both rounds together; ``tell`` hears how many are done, of how many, and
+        how many got no reply so far.
         """
         asked = list(dict.fromkeys(questions))
         if not asked:
             return
-        with self._memo.exclusive("prefetch"):
-            silent = self._round(asked, concurrency, tell)
-            if silent:
-                self._round(silent, concurrency, tell, final=True)
+        with self._memo.exclusive("prefetch"), self.within(seconds):
+            silent: list[Question] = []
+            self.side_by_side([partial(self._first, one, silent) for one in asked], concurrency,
+                              lambda done: tell(done, len(asked), len(silent)))  # fmt: skip
+            again = [partial(self.exchange, assert_request(one)) for one in silent]
+            self.side_by_side(again, concurrency)
+
+    def side_by_side(
+        self,
+        jobs: Sequence[Callable[[], object]],
+        concurrency: int,
+        tell: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        """Run jobs in threads until all are done; a NoVerdict of one is left to whoever asks next.
+
+        An interrupt ends those that are under way, and is raised at once.
+        """
+        if not jobs:
+            return
+        pool = ThreadPoolExecutor(min(concurrency, len(jobs)), "kosli")
+        try:
+            waiting = [pool.submit(_quietly, job) for job in jobs]
+            for done, future in enumerate(as_completed(waiting), start=1):
+                future.result()
+                tell(done)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if line := self._line():
+                line.cancel()
+            raise
+        finally:
+            pool.shutdown()
 
     def verdict(self, question: Question, artifact: Artifact) -> Verdict:
         """Return the verdict on a question, under this artifact's name.
@@ -97,6 +154,14 @@ class Ledger:
         verdict: Verdict = found["verdict"]
         return verdict.about(artifact)
 
+    def _first(self, question: Question, silent: list[Question]) -> None:
+        """Ask a question, and remember the reply only if there is one."""
+        request = assert_request(question)
+        try:
+            self._memo.once(key(request), lambda: _asked(self._send, request))
+        except NoVerdict:
+            silent.append(question)
+
     def _judge(self, question: Question, artifact: Artifact) -> Plain:
         try:
             reply = self.exchange(assert_request(question))
@@ -104,29 +169,10 @@ class Ledger:
         except NoVerdict as error:
             return {"no_verdict": error}
 
-    def _round(
-        self,
-        questions: list[Question],
-        concurrency: int,
-        tell: Callable[[int, int, int], None],
-        *,
-        final: bool = False,
-    ) -> list[Question]:
-        """Ask each question and return those that got no reply; ``final`` remembers that."""
-        make = sealed if final else _raising
-        silent: list[Question] = []
 
-        def ask(question: Question) -> None:
-            request = assert_request(question)
-            try:
-                self._memo.once(key(request), lambda: make(self._send, request))
-            except NoVerdict:
-                silent.append(question)
-
-        with ThreadPoolExecutor(min(concurrency, len(questions)), "kosli") as pool:
-            for done, _ in enumerate(pool.map(ask, questions), start=1):
-                tell(done, len(questions), len(silent))
-        return silent
+def _quietly(job: Callable[[], object]) -> None:
+    with suppress(NoVerdict):
+        job()
 
 
 def key(request: Request) -> str:
@@ -137,12 +183,12 @@ def key(request: Request) -> str:
 def sealed(exchange: Exchange, request: Request) -> Plain:
     """Return the reply to a request, or the NoVerdict about it, as plain data."""
     try:
-        return _raising(exchange, request)
+        return _asked(exchange, request)
     except NoVerdict as error:
         return {"no_verdict": error.plain()}
 
 
-def _raising(exchange: Exchange, request: Request) -> Plain:
+def _asked(exchange: Exchange, request: Request) -> Plain:
     reply = exchange(request)
     return {
         "status": reply.status,

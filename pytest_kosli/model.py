@@ -137,12 +137,17 @@ class Question:
     scope: Scope
 
 
+REPLY_LIMIT = 4 * 1024 * 1024
+"""Bytes: far more than any answer about one thing is long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request in plain data, before any library sees it.
 
     ``segments`` are path segments below ``/api/v2``, not yet encoded. ``cassette`` is the path of
-    its recording below the cassettes folder, without the suffix.
+    its recording below the cassettes folder, without the suffix. ``limit`` is the largest reply
+    that is read, in bytes, compressed or not.
     """
 
     segments: tuple[str, ...]
@@ -150,6 +155,7 @@ class Request:
     cassette: str = ""
     method: str = "GET"
     body: bytes = b""
+    limit: int = REPLY_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

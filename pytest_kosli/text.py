@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 LIMIT = 300
+COMMANDS = ("::", "##")
 
 
 def clean(text: object, limit: int = LIMIT) -> str:
     """Return ``text`` on one line: control, bidirectional and other invisible characters escaped.
 
-    Longer text than ``limit`` characters is cut, and the cut is shown.
+    Longer text than ``limit`` characters is cut, and the cut is shown. What a CI service would
+    take for a command of its own at the beginning of a line gets a backslash before it.
     """
     shown = str(text)
+    if shown.lstrip().startswith(COMMANDS):
+        shown = "\\" + shown
     if len(shown) > limit:
         shown = shown[: limit - 1] + "…"
     if shown.isprintable():

@@ -83,7 +83,13 @@ def test_a_verdict_keeps_what_was_evaluated() -> None:
             [Reason("missing_attestation", "provenance", "attestation", "", "scan", "snyk")],
         ),
         (
-            [rule(False, resolution("non_compliant_attestation", for_control="C-1"), type="decision")],
+            [
+                rule(
+                    False,
+                    resolution("non_compliant_attestation", for_control="C-1"),
+                    type="decision",
+                )
+            ],
             [
                 Reason(
                     "non_compliant_attestation", "provenance", "attestation", "C-1", "*", "decision"
@@ -516,7 +522,7 @@ def paths(value: object, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [here, *(path for key, one in inner for path in paths(one, (*here, key)))]
 
 
-JUNK = st.sampled_from(
+JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, False, 0, 1, "", "true", "COMPLIANT", THEIRS, [], {}, [None], "flow", "prod"]
 )
 

@@ -38,7 +38,7 @@ ATTEMPTS = "Kosli-Attempts"
 
 _KEPT_HEADERS = ("Content-Type", "Date")
 
-_LARGEST = 8 * 1024 * 1024
+_LARGEST = 128 * 1024 * 1024
 _DEEPEST = 16
 _SHORTEST_SECRET = 4
 _AGAIN = "Record it again, with a token and a network: pytest --kosli-record"
@@ -111,23 +111,17 @@ class Cassettes:
             ) from None
 
     def host(self) -> str:
-        """Return the one host that the cassettes of the folder name.
+        """Return the host that the cassettes of the folder name.
 
-        Raises NoVerdict ``cassette_missing`` when there are none, ``cassette_mismatch`` when they
-        name several. VCR cassettes of other recorders are left alone.
+        The first that is found says it for all: playing one of another host is then a
+        ``cassette_mismatch``. Raises NoVerdict ``cassette_missing`` when there are none. VCR
+        cassettes of other recorders are left alone.
         """
-        hosts = sorted(set(self._hosts()))
-        if not hosts:
-            raise NoVerdict(
-                "cassette_missing", f"there are no cassettes of Kosli's in {self.folder}", _AGAIN
-            )
-        if len(hosts) > 1:
-            raise NoVerdict(
-                "cassette_mismatch",
-                f"the cassettes in {self.folder} name several hosts: {', '.join(hosts)}",
-                "Name the one that is meant with --kosli-host, or record them all again.",
-            )
-        return hosts[0]
+        for host in self._hosts():
+            return host
+        raise NoVerdict(
+            "cassette_missing", f"there are no cassettes of Kosli's in {self.folder}", _AGAIN
+        )
 
     def _hosts(self) -> Iterator[str]:
         for path in sorted(self.folder.rglob("*.yaml")):

@@ -52,13 +52,15 @@ from pytest_kosli.model import NoVerdict, Reply, Request
 
 __all__ = ["Exchange", "Http", "Token", "check_host"]
 
-CAP = 4 * 1024 * 1024
-"""Bytes: the largest reply that is read, compressed or not."""
-
 RETRIED = frozenset({409, 429, 500, 502, 503, 504})
 _SHARED_PAUSE = frozenset({429, 503})
 _LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-_KEPT_HEADERS = ("Content-Type", "Date", "Location", "Retry-After", *_LIMITS)
+_OF_REGISTRIES = ("Docker-Content-Digest", "WWW-Authenticate")
+_KEPT_HEADERS = (
+    *("Content-Type", "Date", "Location", "Retry-After"),
+    *_LIMITS,
+    *_OF_REGISTRIES,
+)
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _CHUNK = 64 * 1024
 _REAL_SOCKETS = frozenset({"socket", "gevent", "eventlet"})
@@ -96,7 +98,8 @@ class Http:
     request may take ``timeout * (max_api_retries + 1)`` plus pauses of at most 30 s each.
     ``backoff`` is the pause in seconds before the first retry, doubled for each further one.
     ``base_path`` is what stands before the segments of every Request. ``final`` tells of a reply
-    that another attempt would not change, whatever its status.
+    that another attempt would not change, whatever its status. The token follows the word
+    ``scheme`` in its header; ``content_type`` is that of the body of a POST.
     """
 
     def __init__(
@@ -112,11 +115,15 @@ class Http:
         base_path: str = BASE_PATH,
         user_agent: str,
         accept: str = "application/json",
+        content_type: str = "application/json",
+        scheme: str = "Bearer",
         backoff: float = 1.0,
         final: Callable[[Reply], bool] = lambda reply: False,
     ) -> None:
         self.host = check_host(host)
         self._token = token
+        self._scheme = scheme
+        self._content_type = content_type
         self._timeout = timeout
         self._retries = max_api_retries
         self._concurrency = concurrency
@@ -174,6 +181,7 @@ class Http:
             prepared = self._prepare(request)
             adapter = self._open()
             call.final = self._final
+            call.limit = request.limit
             if adapter.proxy_name is not None:
                 call.where = f"{self.host} through the proxy {adapter.proxy_name}"
             outer = _CALL.set(call)
@@ -191,13 +199,13 @@ class Http:
         url = address(self.host, self._base_path, request)
         headers = dict(self._headers)
         if request.method == "POST":
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = self._content_type
         prepared = requests.Request(
             request.method,
             url,
             headers=headers,
             data=request.body or None,
-            auth=_Bearer(self._token, origin(self.host)),
+            auth=_Auth(self._token, self._scheme, origin(self.host)),
         ).prepare()
         if prepared.url != url:
             raise NoVerdict("bad_name", f"the address {url} would be changed on its way")
@@ -228,16 +236,19 @@ class Http:
             raise NoVerdict("bad_proxy", str(error), "Correct the proxy setting.") from None
 
 
-class _Bearer(AuthBase):
+class _Auth(AuthBase):
     """Adds the token to requests for one origin (scheme, name and port), and to no other."""
 
-    def __init__(self, token: Token | None, home: tuple[str, str | None, int | None]) -> None:
+    def __init__(
+        self, token: Token | None, scheme: str, home: tuple[str, str | None, int | None]
+    ) -> None:
         self._token = token
+        self._scheme = scheme
         self._home = home
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._token is not None and origin(prepared.url or "") == self._home:
-            prepared.headers["Authorization"] = "Bearer " + _revealed(self._token)
+            prepared.headers["Authorization"] = f"{self._scheme} {_revealed(self._token)}"
         return prepared
 
 
@@ -283,7 +294,7 @@ class _Watched(_PlainConnection):
             response = super().getresponse()
             call.heard = True
             try:
-                response.kosli_body = _read(response)  # type: ignore[attr-defined]
+                response.kosli_body = _read(response, call.limit)  # type: ignore[attr-defined]
             finally:
                 response.close()
         finally:
@@ -517,23 +528,23 @@ def _reply(response: Any, call: Call) -> Reply:
     )
 
 
-def _read(response: HTTPResponse) -> bytes:
-    """Return the whole body, decompressed; it is never inflated beyond the cap."""
+def _read(response: HTTPResponse, limit: int) -> bytes:
+    """Return the whole body, decompressed; it is never inflated beyond ``limit`` bytes."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise _broken(f"it is encoded as {encoding[:40]!a}", response.status)
-    if (response.length_remaining or 0) > CAP:
-        raise _too_large(response.status)
+    if (response.length_remaining or 0) > limit:
+        raise _too_large(response.status, limit)
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if "gzip" in encoding else None
     received, body = 0, bytearray()
     while chunk := response.read(_CHUNK, decode_content=False):
         received += len(chunk)
         try:
-            body += chunk if inflate is None else inflate.decompress(chunk, CAP + 1 - len(body))
+            body += chunk if inflate is None else inflate.decompress(chunk, limit + 1 - len(body))
         except zlib.error:
             raise _broken("it does not decompress", response.status) from None
-        if received > CAP or len(body) > CAP:
-            raise _too_large(response.status)
+        if received > limit or len(body) > limit:
+            raise _too_large(response.status, limit)
     if inflate is not None and received and (not inflate.eof or inflate.unused_data):
         raise _broken("its compressed body is not whole", response.status)
     return bytes(body)
@@ -646,10 +657,10 @@ def _broken(what: str, status: int | None) -> NoVerdict:
     )
 
 
-def _too_large(status: int) -> NoVerdict:
+def _too_large(status: int, limit: int) -> NoVerdict:
     return NoVerdict(
         "too_large",
-        f"the reply is larger than {CAP // 1024 // 1024} MiB",
+        f"the reply is larger than {limit // 1024 // 1024} MiB",
         "Ask for less, or look at what stands between here and the server.",
         status=status,
     )

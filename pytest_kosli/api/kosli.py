@@ -17,11 +17,23 @@ from pytest_kosli import answers
 from pytest_kosli.answers import ArtifactDetails, Environment, LiveArtifacts, Snapshot
 from pytest_kosli.api.host import Exchange, Token
 from pytest_kosli.judge import judge
-from pytest_kosli.model import Artifact, NoVerdict, Question, Reply, Request, Scope, Verdict
+from pytest_kosli.model import (
+    REPLY_LIMIT,
+    Artifact,
+    NoVerdict,
+    Question,
+    Reply,
+    Request,
+    Scope,
+    Verdict,
+)
 from pytest_kosli.text import clean
 
 DEFAULT_HOST = "https://app.kosli.com"
 PROVIDERS = ("github", "gitlab", "bitbucket", "azure-devops", "circleci")
+WHOLE_ENVIRONMENT = 64 * 1024 * 1024
+"""Bytes: a snapshot tells every policy of every artifact, 10 to 20 kB for each that runs."""
+
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.\-_~]*")
 FINGERPRINT = re.compile(r"[a-f0-9]{64}")
 EXPRESSION = re.compile(
@@ -166,6 +178,7 @@ class KosliClient:
             f"live artifacts of repo {clean(repo)}",
             query=query,
             cassette=f"live-artifacts/{quote(repo, safe='')}{_suffix(query)}",
+            limit=WHOLE_ENVIRONMENT,
         )
         return _joined(found)
 
@@ -181,6 +194,7 @@ class KosliClient:
             Snapshot,
             f"snapshot {clean(expression)}",
             cassette=f"snapshots/{environment}.{'latest' if which == '-1' else quote(which)}",
+            limit=WHOLE_ENVIRONMENT,
         )
         if which.isdigit() and snapshot.index != int(which):
             raise _other(f"snapshot {clean(expression)}", f"snapshot {snapshot.index}")
@@ -211,8 +225,9 @@ class KosliClient:
         *,
         cassette: str,
         query: tuple[tuple[str, str], ...] = (),
+        limit: int = REPLY_LIMIT,
     ) -> T:
-        reply = self._exchange(Request(segments, query, f"{self.org}/{cassette}"))
+        reply = self._exchange(Request(segments, query, f"{self.org}/{cassette}", limit=limit))
         if reply.status != 200:
             raise answers.refusal(reply, about)
         return answers.read(reply, kind, about)

@@ -47,6 +47,7 @@ class Call:
         self.backoff = backoff
         self.final: Callable[[Reply], bool] = lambda reply: False
         self.attempts = 0
+        self.limit = 0
         self.heard = False
         self.until = math.inf
         self.stopped_by: NoVerdict | None = None

@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ from urllib3 import HTTPResponse
 from urllib3.connectionpool import HTTPConnectionPool
 
 from pytest_kosli.api.host import address, check_host, check_proxy
-from pytest_kosli.api.http import CAP, RETRIED, Http, Patience, Token
+from pytest_kosli.api.http import RETRIED, Http, Patience, Token
 from pytest_kosli.api.traffic import Call, Traffic
-from pytest_kosli.model import NoVerdict, Reply, Request
+from pytest_kosli.model import REPLY_LIMIT, NoVerdict, Reply, Request
 from tests.api.faulty import Answer, Faulty, Loopback, Proxy, Seen
 
 SECRET = "canary-token-1234567890"
@@ -257,6 +258,7 @@ def test_gzip_is_undone(client: MakeClient, answer: Answer) -> None:
         assert client(server.url)(ASK).body == b"{}"
 
 
+CAP = REPLY_LIMIT
 BIG = b"a" * (CAP + 1)
 GZIP = (("Content-Encoding", "gzip"),)
 
@@ -276,6 +278,13 @@ def test_more_than_the_cap_is_too_large(client: MakeClient, answer: Answer) -> N
     with Faulty(answer) as server:
         error = refusal(client(server.url, max_api_retries=3))
     assert (error.code, error.status, error.attempts) == ("too_large", answer.status, 1)
+
+
+def test_a_request_may_raise_the_cap(client: MakeClient) -> None:
+    with Faulty(Answer(body=BIG), Answer(body=b"a" * (CAP * 2 + 1))) as server:
+        http = client(server.url)
+        assert len(http(replace(ASK, limit=CAP * 2)).body) == CAP + 1
+        assert refusal(http, replace(ASK, limit=CAP * 2)).code == "too_large"
 
 
 def test_the_cap_itself_is_fine(client: MakeClient) -> None:

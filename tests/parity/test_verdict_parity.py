@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,8 +75,8 @@ def test_every_verdict_is_the_clis(world: Sandbox, tmp_path: Path) -> None:
                     flow=scope.flow,
                 )
             except NoVerdict as error:
-                assert error.code in ON_PURPOSE, f"{error} - {case}"
-                assert code == 0, case
+                if code != 0 or error.code not in ON_PURPOSE:
+                    pytest.fail(f"{error} - {case}")
                 seen.add(error.code)
                 continue
             expected, words = SAYS[verdict.outcome]
@@ -100,14 +102,11 @@ def test_a_snapshot_holds_what_the_cli_lists(world: Sandbox, tmp_path: Path) -> 
         assert ours == running
 
 
-def _cli_snapshot(world: Sandbox, home: Path, name: str) -> dict[str, list[dict[str, dict[str, int]]]]:
-    import json
-
+def _cli_snapshot(world: Sandbox, home: Path, name: str) -> Any:
     command = [str(CLI), "get", "snapshot", name, "--output", "json"]
     command += ["--host", world.url, "--org", world.org, "--api-token", world.token]
     environ = {"HOME": str(home), "PATH": os.environ["PATH"]}
     done = subprocess.run(
         command, env=environ, capture_output=True, text=True, timeout=60, check=True
     )
-    found: dict[str, list[dict[str, dict[str, int]]]] = json.loads(done.stdout)
-    return found
+    return json.loads(done.stdout)
