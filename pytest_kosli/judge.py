@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from pytest_kosli import answers
@@ -20,7 +21,10 @@ from pytest_kosli.model import (
     Reply,
     Verdict,
 )
-from pytest_kosli.text import clean
+from pytest_kosli.text import clean, when
+
+CLOCK_SKEW = 60
+"""Seconds that two honest clocks may be apart."""
 
 COMPLIANT = "COMPLIANT"
 BY_TEMPLATES = "judged by flow templates: environment {} has no policies"
@@ -62,6 +66,47 @@ def judge(
     _check_evaluated(question, answer, about, require_policies=require_policies)
     _check_consistent(answer, about)
     return verdict
+
+
+def check_age(
+    verdict: Verdict,
+    *,
+    max_age: float | None,
+    allow_list_max_age: float | None,
+    now: datetime,
+) -> None:
+    """Raise NoVerdict for a verdict or allow-listing older than so many seconds, or of no date.
+
+    A replay is as old as its recording; what it says was true then, so its dates are held against
+    that day. A date in the future proves that a clock is wrong, and nothing else.
+    """
+    heard = verdict.received_at or now
+    about = f"{clean(verdict.artifact.label)} against {verdict.question.scope}"
+    dates: list[tuple[str, datetime | None, datetime, float | None]] = []
+    if verdict.replayed:
+        dates.append(("the recording", heard, now, max_age))
+    if verdict.outcome is not Outcome.UNKNOWN_ARTIFACT:
+        dates.append(("the verdict", verdict.evaluated_at, heard, max_age))
+    if listed := verdict.allow_listing:
+        dates.append(("the allow-listing", listed.at, heard, allow_list_max_age))
+    for what, date, against, limit in dates:
+        if limit is not None and (why := _too_old(date, against, limit)):
+            raise NoVerdict(
+                "too_old",
+                f"{about}: {what} {why}",
+                "Evaluate, allow or record it again, or raise --kosli-max-age or "
+                "--kosli-allow-list-max-age.",
+                status=verdict.status,
+            )
+
+
+def _too_old(date: datetime | None, against: datetime, limit: float) -> str:
+    if date is None:
+        return "has no date"
+    age = (against - date).total_seconds()
+    if age < -CLOCK_SKEW:
+        return f"is of {when(date)}, which is in the future"
+    return f"is of {when(date)}, more than {limit:g} seconds ago" if age > limit else ""
 
 
 def _unknown(question: Question, reply: Reply, artifact: Artifact, about: str) -> Verdict:

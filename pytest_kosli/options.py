@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,13 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _data_source(text: str) -> tuple[str, str]:
+    repo, _, name = (part.strip() for part in text.partition("="))
+    if not repo or not name:
+        raise ValueError(f"{text!r} is not OWNER/REPO = NAME")
+    return repo, name
+
+
 def _duration(text: str) -> float:
     found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", text)
     if not found or not float(found[1]):
@@ -136,6 +143,7 @@ class Row:
     csv: bool = False
     switch: bool = False
     addopts: bool = True
+    prefix: str = "kosli"
 
     @property
     def flag(self) -> str:
@@ -145,7 +153,7 @@ class Row:
     @property
     def dest(self) -> str:
         """Return the name in pytest's options, and the ini key: ``kosli_max_api_retries``."""
-        return f"kosli_{self.name}"
+        return f"{self.prefix}_{self.name}"
 
     @property
     def variable(self) -> str:
@@ -207,6 +215,10 @@ ROWS = (
         "false also accepts an environment without policies, judged by flow templates"),
     Row("max_snapshot_age", _duration, None, _HERE, "DURATION",
         "refuse a snapshot that is older: seconds, or 15m, 2h, 1d"),
+    Row("max_age", _duration, None, _HERE, "DURATION",
+        "refuse a verdict that was evaluated, or recorded, longer ago"),
+    Row("allow_list_max_age", _duration, None, _HERE, "DURATION",
+        "refuse an allow-listing that is older; in Kosli it never expires"),
     Row("offline", _boolean, False, (_FLAG,), "",
         "answer from cassettes and never open a socket", switch=True, addopts=False),
     Row("cassettes", _text, Path("cassettes"), _HERE, "FOLDER",
@@ -217,7 +229,21 @@ ROWS = (
         "send no request and skip every check", switch=True, addopts=False),
     Row("require", _integer(0), None, _HERE, "N",
         "fail the run unless N artifacts got a live, passing verdict"),
+    Row("all_or_nothing", _boolean, False, _HERE, "",
+        "run no test at all when any artifact is refused or has no verdict", switch=True),
+    Row("exit_codes", _boolean, False, _HERE, "",
+        "exit with 10 when an artifact is refused, with 11 when one has no verdict", switch=True),
 )
+
+CODEALIVE = (
+    Row("data_sources", _data_source, (), (_INI,), "OWNER/REPO = NAME",
+        "data source of a repository, where its address and branch do not settle it", many=True,
+        prefix="codealive"),
+    Row("strict_pin", _boolean, False, (_INI,), "true|false",
+        "true refuses source that is tied to no commit or branch of the artifact",
+        prefix="codealive"),
+)
+"""What assert_source goes by: in the ini file alone, and read only when it is used."""
 # fmt: on
 
 
@@ -246,6 +272,7 @@ def register(parser: pytest.Parser) -> None:
                 metavar=row.metavar,
                 help=usage,
             )
+    for row in (*ROWS, *CODEALIVE):
         told = row.help if Level.INI in row.levels else f"refused here; use {row.elsewhere}"
         kind: Any = "linelist" if row.many else scalar
         parser.addini(row.dest, told, type=kind, default=None)
@@ -270,11 +297,11 @@ def shown(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def markdown_table() -> str:
+def markdown_table(rows: Sequence[Row] = ROWS) -> str:
     """Return the table for the documentation, one line a setting."""
     head = ("setting", "flag", "variable", "ini key", "`~/.kosli.yml`", "default", "what it is")
     lines = [head, ("---",) * len(head)]
-    for row in ROWS:
+    for row in rows:
         names = (row.flag, row.variable, row.dest, row.key)
         places = (
             f"`{name}`" if level in row.levels else "no"

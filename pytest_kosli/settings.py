@@ -15,7 +15,7 @@ import pytest
 from pytest_kosli import configfile
 from pytest_kosli.api.host import Token
 from pytest_kosli.model import Scope
-from pytest_kosli.options import DEFAULT_HOST, ROWS, Level, Row, shown
+from pytest_kosli.options import CODEALIVE, DEFAULT_HOST, ROWS, Level, Row, shown
 
 REGIONS = (DEFAULT_HOST, "https://app.us.kosli.com")
 DRY_RUN_TOKEN = "DRY_RUN"  # noqa: S105
@@ -60,11 +60,15 @@ class Settings:
     allow_listed: str
     require_policies: bool
     max_snapshot_age: float | None
+    max_age: float | None
+    allow_list_max_age: float | None
     offline: bool
     cassettes: Path
     record: bool
     dry_run: bool
     require: int | None
+    all_or_nothing: bool
+    exit_codes: bool
     origins: Mapping[str, Where]
     notes: tuple[str, ...]
 
@@ -84,6 +88,24 @@ class Settings:
         """Return the values of a repeatable setting if the command line gave them, else nothing."""
         values: tuple[str, ...] = getattr(self, name)
         return values if self.origins[name].level is Level.FLAG else ()
+
+
+@dataclass(frozen=True, slots=True)
+class CodeAliveSettings:
+    """What assert_source goes by; ``data_sources`` is by repository, ``owner/repo``."""
+
+    data_sources: Mapping[str, str]
+    strict_pin: bool
+
+
+def read_codealive(config: pytest.Config) -> CodeAliveSettings:
+    """Return the ini keys about source; raises ``pytest.UsageError`` as ``read`` does."""
+    sources = _Sources(config, {}, configfile.ConfigFile(""))
+    values = {row.name: _value(row, sources._ini(row)) for row in CODEALIVE}
+    chosen = dict(values["data_sources"])
+    if len(chosen) < len(values["data_sources"]):
+        raise pytest.UsageError("codealive_data_sources: a repository is named twice")
+    return CodeAliveSettings(MappingProxyType(chosen), values["strict_pin"])
 
 
 def read(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Settings:

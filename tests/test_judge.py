@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_kosli.judge import judge
-from pytest_kosli.model import NoVerdict, Outcome, Reason, Reply, Scope, Verdict
+from pytest_kosli.judge import check_age, judge
+from pytest_kosli.model import AllowListing, NoVerdict, Outcome, Reason, Reply, Scope, Verdict
 from tests import answers
 from tests.answers import (
     ARTIFACT,
@@ -583,3 +585,61 @@ def test_no_bytes_make_anything_but_a_verdict_or_no_verdict(raw: bytes, status_:
 def test_the_answers_of_these_tests_are_green_unbent() -> None:
     for kind, scope in NAMED.items():
         assert judged(answers.answer(kind), scope).outcome is Outcome.COMPLIANT
+
+
+# Age.
+
+NOW = datetime(2026, 8, 20, 12, tzinfo=UTC)
+DAY = 86400.0
+
+
+def aged(evaluated: datetime | None, **changes: Any) -> Verdict:
+    return replace(judged(answer()), evaluated_at=evaluated, received_at=NOW, **changes)
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "why"),
+    [
+        (NOW, ""),
+        (NOW - timedelta(days=1), ""),
+        (NOW - timedelta(days=1, seconds=1), "more than 86400 seconds ago"),
+        (NOW + timedelta(seconds=30), ""),
+        (NOW + timedelta(minutes=2), "in the future"),
+        (None, "has no date"),
+    ],
+)
+def test_a_verdict_has_an_age(evaluated: datetime | None, why: str) -> None:
+    verdict = aged(evaluated)
+    check_age(verdict, max_age=None, allow_list_max_age=DAY, now=NOW)
+    if not why:
+        check_age(verdict, max_age=DAY, allow_list_max_age=None, now=NOW)
+        return
+    with pytest.raises(NoVerdict, match=why) as caught:
+        check_age(verdict, max_age=DAY, allow_list_max_age=None, now=NOW)
+    assert caught.value.code == "too_old"
+
+
+@pytest.mark.parametrize(("days", "fine"), [(0, True), (1, True), (2, False), (-1, False)])
+def test_a_replay_is_as_old_as_its_recording(days: int, fine: bool) -> None:
+    verdict = aged(NOW, replayed=True)
+    now = NOW + timedelta(days=days)
+    if fine:
+        check_age(verdict, max_age=DAY, allow_list_max_age=None, now=now)
+        return
+    with pytest.raises(NoVerdict, match="the recording is of"):
+        check_age(verdict, max_age=DAY, allow_list_max_age=None, now=now)
+
+
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [(NOW, ""), (NOW - timedelta(days=2), "more than"), (NOW + timedelta(days=1), "future"),
+     (None, "no date")],
+)  # fmt: skip
+def test_an_allow_listing_has_an_age(at: datetime | None, why: str) -> None:
+    verdict = aged(NOW, outcome=Outcome.ALLOW_LISTED, allow_listing=AllowListing("u", at, "x"))
+    check_age(verdict, max_age=None, allow_list_max_age=None, now=NOW)
+    if not why:
+        check_age(verdict, max_age=None, allow_list_max_age=DAY, now=NOW)
+        return
+    with pytest.raises(NoVerdict, match=f"the allow-listing .*{why}"):
+        check_age(verdict, max_age=None, allow_list_max_age=DAY, now=NOW)

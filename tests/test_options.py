@@ -45,11 +45,15 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "allow_listed": [("fail", "fail"), ("pass", "pass")],
     "require_policies": [("false", False), ("T", True)],
     "max_snapshot_age": [("15m", 900.0), ("1.5h", 5400.0)],
+    "max_age": [("30d", 2592000.0), ("60", 60.0)],
+    "allow_list_max_age": [("14d", 1209600.0), ("1h", 3600.0)],
     "offline": [("", True)],
     "cassettes": [("recorded", "recorded"), ("taped", "taped")],
     "record": [("", True)],
     "dry_run": [("", True), ("true", True)],
     "require": [("3", 3), ("0", 0)],
+    "all_or_nothing": [("", True), ("true", True)],
+    "exit_codes": [("", True), ("1", True)],
 }
 ALLOWED = [(row, level) for row in ROWS for level in row.levels]
 FORBIDDEN = [(row, level) for row in ROWS for level in NAMED_LEVELS if level not in row.levels]
@@ -207,11 +211,15 @@ def test_who_may_set_what_is_the_design_and_nothing_else() -> None:
         "allow_listed": "FI",
         "require_policies": "FI",
         "max_snapshot_age": "FI",
+        "max_age": "FI",
+        "allow_list_max_age": "FI",
         "offline": "F",
         "cassettes": "FI",
         "record": "F",
         "dry_run": "FE",
         "require": "FI",
+        "all_or_nothing": "FI",
+        "exit_codes": "FI",
     }
 
 
@@ -237,11 +245,15 @@ def test_without_anything_said_the_defaults_hold_and_none_is_open(start: Given) 
         allow_listed="pass",
         require_policies=True,
         max_snapshot_age=None,
+        max_age=None,
+        allow_list_max_age=None,
         offline=False,
         cassettes=start.pytester.path / "cassettes",
         record=False,
         dry_run=False,
         require=None,
+        all_or_nothing=False,
+        exit_codes=False,
         origins=settings.origins,
         notes=(),
     )
@@ -607,7 +619,10 @@ def test_an_empty_scope_variable_is_refused_also_below_a_flag(start: Given) -> N
         start.read()
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if Level.INI in row.levels], ids=id_of)
+TAKE_A_VALUE = [row for row in ROWS if Level.INI in row.levels and not row.switch]
+
+
+@pytest.mark.parametrize("row", TAKE_A_VALUE, ids=id_of)
 @pytest.mark.parametrize("level", [Level.FLAG, Level.INI], ids=id_of)
 def test_an_empty_flag_or_ini_value_is_refused(start: Given, row: Row, level: Level) -> None:
     if level is Level.FLAG:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import quote
@@ -16,7 +16,7 @@ import msgspec
 from pytest_kosli import answers
 from pytest_kosli.answers import ArtifactDetails, Environment, LiveArtifacts, Snapshot
 from pytest_kosli.api.host import Exchange, Token
-from pytest_kosli.judge import judge
+from pytest_kosli.judge import check_age, judge
 from pytest_kosli.model import (
     REPLY_LIMIT,
     Artifact,
@@ -65,7 +65,8 @@ class KosliClient:
     """Ask Kosli about artifacts and environments of one organisation; works without pytest.
 
     ``api_token`` defaults to the variable KOSLI_API_TOKEN, read when a request is sent; ``timeout``
-    is in seconds for one attempt. ``exchange`` replaces the network: a function from Request to
+    is in seconds for one attempt. ``max_age`` and ``allow_list_max_age``, in seconds, refuse older
+    verdicts and allow-listings. ``exchange`` replaces the network: a function from Request to
     Reply. Every method raises NoVerdict when there is no well-formed answer to what was asked.
     """
 
@@ -79,11 +80,14 @@ class KosliClient:
         max_api_retries: int = 3,
         http_proxy: str | None = None,
         require_policies: bool = True,
+        max_age: float | None = None,
+        allow_list_max_age: float | None = None,
         exchange: Exchange | None = None,
     ) -> None:
         self.org = _name("organisation", org)
         self.host = host
         self.require_policies = require_policies
+        self._ages = {"max_age": max_age, "allow_list_max_age": allow_list_max_age}
         self._exchange = exchange or _network(host, api_token, timeout, max_api_retries, http_proxy)
 
     def assert_artifact(
@@ -126,10 +130,15 @@ class KosliClient:
         return self._exchange(assert_request(question))
 
     def judge(self, question: Question, reply: Reply, artifact: Artifact) -> Verdict:
-        """Return the Verdict that a raw reply gives on a question.
+        """Return the Verdict that a raw reply gives on a question."""
+        verdict = self._judge(question, reply, artifact)
+        check_age(verdict, **self._ages, now=self._now())
+        return verdict
 
-        Where no policy is required, an environment without policies may be judged by its flow
-        templates: then the environment is looked up, so that only a bare one is.
+    def _judge(self, question: Question, reply: Reply, artifact: Artifact) -> Verdict:
+        """Judge; where no policy is required, an environment without any goes by flow templates.
+
+        Then the environment is looked up, so that only a bare one does.
         """
         try:
             return judge(question, reply, artifact, require_policies=self.require_policies)
@@ -139,6 +148,10 @@ class KosliClient:
                 raise
             attached = self.environment(environment).policies
         return judge(question, reply, artifact, require_policies=False, attached=attached)
+
+    @staticmethod
+    def _now(clock: Callable[[tzinfo], datetime] = datetime.now) -> datetime:
+        return clock(UTC)
 
     def artifact(self, fingerprint: str, flow: str, *, trail: str | None = None) -> ArtifactDetails:
         """Return what a flow knows of an artifact: commit, repository, build, state.
