@@ -1,7 +1,7 @@
 """Fingerprints beside the Kosli CLI's, in one run: seconds, ratios and peak memory.
 
-Run by hand: ``python -m benchmarks.fingerprint --cli PATH``. Our seconds are those of the call, in a
-process that is there anyway; the CLI's are those of its process. The median of the rounds counts.
+Run by hand: ``python -m benchmarks.fingerprint --cli PATH``. Our seconds are those of the call, in
+a process that is there anyway; the CLI's are those of its process. The median round counts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 OURS = """
@@ -104,7 +105,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="bytes of each file in the folder")
     parser.add_argument("--gib", type=float, default=1.0, help="size of the single file; 0: none")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scratch", type=Path, help="where to make all that (default: the system's)")
+    parser.add_argument(
+        "--scratch", type=Path, help="where to make all that (default: the system's)"
+    )
     options = parser.parse_args()
     if not options.cli:
         parser.error("the Kosli CLI is not here: name it with --cli")
@@ -118,11 +121,12 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
     tree = scratch / "tree"
     plant(tree, options.files, options.folders, options.size)
     label = f"folder, {options.files:,} files of {options.size:,} bytes"
-    for exclude in ([], ["**/file-*1.bin", "folder-00001"]):
+    patterns: tuple[list[str], ...] = ([], ["**/file-*1.bin", "folder-00001"])
+    for exclude in patterns:
         compare(
             label + (", excludes" if exclude else ""),
-            median(options.rounds, lambda e=exclude: ours("dir", tree, e)),
-            median(options.rounds, lambda e=exclude: theirs(options.cli, "dir", tree, e, scratch)),
+            median(options.rounds, partial(ours, "dir", tree, exclude)),
+            median(options.rounds, partial(theirs, options.cli, "dir", tree, exclude, scratch)),
         )
     shutil.rmtree(tree)
     if options.gib:
@@ -132,8 +136,8 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
                 stream.write(os.urandom(1 << 20))
         compare(
             f"file, {options.gib:g} GiB",
-            median(options.rounds, lambda: ours("file", large, [])),
-            median(options.rounds, lambda: theirs(options.cli, "file", large, [], scratch)),
+            median(options.rounds, partial(ours, "file", large, [])),
+            median(options.rounds, partial(theirs, options.cli, "file", large, [], scratch)),
         )
 
 
