@@ -14,15 +14,17 @@ from pathlib import Path
 from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ("release", "blocked")
+EXAMPLES = ("release", "blocked", "source")
 PORT = 8766
 
 
 def main() -> None:
     """Remove all cassettes and run each example against the sandbox."""
-    shutil.rmtree(ROOT / "cassettes" / "acme", ignore_errors=True)
+    for folder in ("acme", "codealive"):
+        shutil.rmtree(ROOT / "cassettes" / folder, ignore_errors=True)
     with Sandbox("acme", port=PORT) as sandbox:
         environ = {**os.environ, "KOSLI_API_TOKEN": sandbox.token, "KOSLI_HOST": sandbox.url}
+        environ |= {"CODEALIVE_API_KEY": sandbox.key, "CODEALIVE_BASE_URL": sandbox.url}
         for example in EXAMPLES:
             command = [sys.executable, "-m", "pytest", "-q", "--kosli-record"]
             subprocess.run([*command, f"examples/{example}"], env=environ, cwd=ROOT, check=False)

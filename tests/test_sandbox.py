@@ -514,7 +514,10 @@ def test_all_that_runs_in_cyber_dojos_aws_prod_is_compliant() -> None:
 def test_fingerprints_are_the_sha256_of_the_text_beside_them() -> None:
     text = (DATA / "acme.yaml").read_text(encoding="utf-8")
     pairs = re.findall(r'fingerprint: ([0-9a-f]{64})  # "(.+)"', text)
-    assert len(pairs) == len(read("acme")["artifacts"])
+    files = read("acme")["codealive"]["data_sources"]["policies"]["files"].values()
+    policies = re.findall(r"fingerprint: ([0-9a-f]{64})  # of the file's bytes", text)
+    assert policies == [hashlib.sha256(file.encode()).hexdigest() for file in files]
+    assert len(pairs) + len(policies) == len(read("acme")["artifacts"])
     for digest, source in pairs:
         assert hashlib.sha256(source.encode()).hexdigest() == digest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
-from tests.sandbox import documents
+from tests.sandbox import attestations, codealive, documents
 from tests.sandbox.evaluate import assertion
 from tests.sandbox.world import (
     FINGERPRINT_PATTERN,
@@ -29,6 +29,7 @@ class State:
     """The world as it is now; a test may put another in its place between two requests."""
 
     world: World
+    attested: list[attestations.Attested] = field(default_factory=list)
 
 
 def create_app(state: State) -> FastAPI:
@@ -36,6 +37,7 @@ def create_app(state: State) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.sandbox = state
     app.include_router(router)
+    app.include_router(codealive.router)
     app.add_api_route("/ready", ready)
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(HTTPException, failed)
@@ -155,6 +157,16 @@ async def list_environments(
             "environments": every[(number - 1) * size : number * size],
         }
     )
+
+
+@router.post("/attestations/{org}/{rest:path}")
+@router.post("/custom-attestation-types/{org}")
+async def attest(request: Request, world: Authorized, rest: str = "") -> Response:
+    """Take what the Kosli CLI attests, and judge nothing of it."""
+    content_type = request.headers.get("content-type", "")
+    arrived = attestations.read(rest, content_type, await request.body())
+    request.app.state.sandbox.attested.append(arrived)
+    return _json("OK", 201)
 
 
 async def ready() -> Response:

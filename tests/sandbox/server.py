@@ -13,6 +13,7 @@ from typing import Any, Self
 import uvicorn
 
 from tests.sandbox.app import State, create_app
+from tests.sandbox.attestations import Attested
 from tests.sandbox.faults import Fault, Front, Lie, Log, Recorded
 from tests.sandbox.world import World, build, read
 
@@ -49,6 +50,11 @@ class Sandbox:
         return self.data.token
 
     @property
+    def key(self) -> str:
+        """Return the one key that is valid for CodeAlive here; empty where the data has none."""
+        return self.data.codealive.key if self.data.codealive else ""
+
+    @property
     def data(self) -> World:
         """Return the world as it is now."""
         return self._state.world
@@ -58,9 +64,15 @@ class Sandbox:
         """Return the requests so far, in the order they came."""
         return self._log.requests
 
+    @property
+    def attested(self) -> list[Attested]:
+        """Return what was attested so far."""
+        return list(self._state.attested)
+
     def reset(self) -> None:
         """Forget requests and faults; the world stays as it is."""
         self._log.reset()
+        self._state.attested.clear()
 
     def set(self, *where: str | int, to: object) -> None:
         """Change the world: put ``to`` where keys and indexes lead to in the data file.

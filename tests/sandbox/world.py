@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
 
+from tests.sandbox.codealive import Index
 from tests.sandbox.expression import parse
 
 DATA = Path(__file__).parent / "data"
@@ -261,6 +262,7 @@ class World(_Model):
     policies: dict[str, Policy] = {}
     artifacts: dict[str, Artifact]
     environments: dict[Name, Environment]
+    codealive: Index | None = None
 
     @model_validator(mode="after")
     def _names_only_what_exists(self) -> Self:
