@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from pytest_kosli import fingerprint
+from pytest_kosli.fingerprint import Fingerprint, local
 from pytest_kosli.fingerprint.file import changed, stamp_now
+from pytest_kosli.fingerprint.image import whole
 from pytest_kosli.fingerprint.reference import BadReferenceError, Reference, parse
 from pytest_kosli.model import Artifact, NoVerdict, Origin
 from pytest_kosli.text import clean
@@ -15,47 +18,104 @@ from pytest_kosli.text import clean
 if TYPE_CHECKING:
     from pytest_kosli.ledger import Memo, Plain
 
+Claim = Callable[[str], str]
+LookUp = Callable[[Reference, Claim], Fingerprint]
+Custom = Callable[[str], object]
+
+_PINNED = (
+    "an image for several platforms has a digest for its index and one for each platform: attest "
+    "the one that is asked about",
+)
+
+
+def look_up(
+    reference: Reference,
+    claim: Claim = str,
+    *,
+    timeout: float = 30.0,
+    max_api_retries: int = 3,
+) -> Fingerprint:
+    """Return the fingerprint of an ``oci:`` or ``docker:`` image, asked of registry or engine now.
+
+    ``timeout`` is in seconds for one reply. Raises NoVerdict where there is no digest to be had.
+    """
+    if reference.kind == "oci":
+        return _in_registry(reference, claim, timeout, max_api_retries)
+    return _in_engine(reference, timeout)
+
+
+def _in_registry(
+    reference: Reference, claim: Claim, timeout: float, max_api_retries: int
+) -> Fingerprint:
+    from pytest_kosli.api.registry import hints, resolve
+
+    image = whole(reference.value)
+    found = resolve(image, timeout=timeout, max_api_retries=max_api_retries, claim=claim)
+    what = "index" if found.platforms else "manifest"
+    how = f"the {what} digest that {image.registry} has for {image.repository}:{image.tag}"
+    return Fingerprint(found.sha256, reference.name, how, (), hints(found))
+
+
+def _in_engine(reference: Reference, timeout: float) -> Fingerprint:
+    from pytest_kosli.api.engine import resolve
+
+    digest, *others = resolve(reference.value, timeout=timeout)
+    how = f"the repository digest that the container engine has for {reference.value}"
+    hints = tuple(f"the engine knows the image as {other} too" for other in others)
+    return Fingerprint(digest, reference.name, how, (), hints)
+
+
+class FingerprintOf(Protocol):
+    """What the fixture ``kosli_fingerprint`` is: from a reference to its fingerprint."""
+
+    def __call__(self, reference: str, *, exclude: Sequence[str] = ()) -> str:
+        """Return 64 lower-case hexadecimal digits, or raise NoVerdict."""
+
+
+def _no_custom(reference: str) -> None:
+    """Know no kinds of references beside ours."""
+
 
 class References:
-    """Resolve references with one Memo; ``bases`` is where each origin's relative paths start."""
+    """Resolve references with one Memo; ``bases`` is where each origin's relative paths start.
 
-    def __init__(self, memo: Memo, bases: dict[str, Path]) -> None:
+    ``look_up`` finds what only registry or engine can tell, ``custom`` is asked about kinds of
+    references that are not ours.
+    """
+
+    def __init__(
+        self,
+        memo: Memo,
+        bases: dict[str, Path],
+        look_up: LookUp = look_up,
+        custom: Custom = _no_custom,
+    ) -> None:
         self._memo = memo
         self._bases = bases
+        self._look_up = look_up
+        self._ask_custom = custom
         self._stamps: dict[str, tuple[bytes, object]] = {}
 
-    def artifact(self, text: str, origin: str) -> Artifact:
+    def artifact(self, text: str, origin: str, exclude: Sequence[str] = ()) -> Artifact:
         """Return the artifact that a reference names; ``origin`` says who wrote it.
 
-        Raises NoVerdict for a text that names none, and for what can not be hashed.
+        ``exclude`` are patterns of paths to leave out of a folder. The first look at a tag counts
+        for the run; a test's own call looks again, and a tag that has moved is an error. Raises
+        NoVerdict for a text that names none, and for what can not be resolved.
         """
         base = self._bases.get(origin, Path())
         try:
             reference = parse(text, base=base)
         except BadReferenceError as error:
-            raise NoVerdict("bad_reference", clean(error, 1000)) from None
-        if reference.digest:
-            return Artifact(reference.digest, _name(reference), Origin(origin, text))
-        if reference.kind not in ("file", "dir"):
-            raise NoVerdict(
-                "not_yet",
-                f"{clean(text)}: {reference.kind}: references are not resolved yet",
-                "Give the image with its digest: IMAGE@sha256:...",
-            )
-        path = os.path.abspath(base / reference.value)
-        found = self._memo.once(f"{reference.kind} {path}", lambda: _hashed(reference, base, path))
-        self._stamps.setdefault(found["sha256"], (os.fsencode(path), found["stamp"]))
-        artifact = Artifact(
-            found["sha256"],
-            reference.name,
-            Origin(
-                origin,
-                text,
-                resolved=found["how"],
-                excluded=tuple(found["excluded"]),
-                hints=tuple(found["hints"]),
-            ),
-        )
+            found = self._custom(error)
+            return _artifact(error.name or text, Origin(origin, text), found)
+        if reference.kind in ("file", "dir"):
+            found = self._hashed(reference, base, exclude)
+        elif given := local(reference, exclude=exclude):
+            found = _plain(given) | {"how": "", "hints": _PINNED if "@" in reference.value else ()}
+        else:
+            found = self._image(reference, origin)
+        artifact = _artifact(_name(reference), Origin(origin, text), found)
         self.verify(artifact)
         return artifact
 
@@ -65,22 +125,127 @@ class References:
         if stamp is not None and stamp != list(stamp_now(path) or ()):
             raise changed(path)
 
+    def _hashed(self, reference: Reference, base: Path, exclude: Sequence[str]) -> Plain:
+        path = os.path.abspath(base / reference.value)
+        # A folder's patterns see the path as it was written.
+        spelled = (str(base), reference.value, *exclude) if reference.kind == "dir" else (path,)
 
-def _hashed(reference: Reference, base: Path, path: str) -> Plain:
-    found = fingerprint.local(reference, base=base)
-    assert found is not None  # noqa: S101 - only images have no local fingerprint
-    stamp = stamp_now(os.fsencode(path)) if reference.kind == "file" else None
+        def hashed() -> Plain:
+            found = local(reference, exclude=exclude, base=base)
+            assert found is not None  # noqa: S101 - only images have no local fingerprint
+            stamp = stamp_now(os.fsencode(path)) if reference.kind == "file" else None
+            return _plain(found) | {"stamp": list(stamp) if stamp else None}
+
+        found = self._memo.once(f"{reference.kind} {spelled}", hashed)
+        self._stamps.setdefault(found["sha256"], (os.fsencode(path), found["stamp"]))
+        return found
+
+    def _image(self, reference: Reference, origin: str) -> Plain:
+        tag = str(whole(reference.value))
+        looked: list[Plain] = []
+
+        def look() -> Plain:
+            looked.append(_sealed(lambda: _plain(self._look_up(reference, self._claim))))
+            return looked[0]
+
+        found = self._memo.once(f"{reference.kind} {tag}", look)
+        if origin == "call" and not looked:
+            found = look()  # A test asks what the tag is now, and may have pushed it itself.
+        if "no_verdict" in found:
+            raise NoVerdict.from_plain(found["no_verdict"])
+        first = self._memo.once(f"tag {tag}", lambda: found)
+        if first["sha256"] != found["sha256"]:
+            raise _moved(tag, first, found)
+        return found
+
+    def _claim(self, registry: str) -> str:
+        """Return the one registry that the run sends the credentials in variables to."""
+        claimed = self._memo.once("registry credentials", lambda: {"registry": registry})
+        return str(claimed["registry"])
+
+    def _custom(self, error: BadReferenceError) -> Plain:
+        """Return what a hook makes of a reference that is not ours, or raise that it is none."""
+        if error.custom:
+            found = self._memo.once(
+                f"hook {error.reference}", lambda: _sealed(lambda: self._hooked(error.reference))
+            )
+            if "no_verdict" in found:
+                raise NoVerdict.from_plain(found["no_verdict"])
+            if found["sha256"]:
+                return found
+        raise NoVerdict("bad_reference", clean(error, 1000)) from None
+
+    def _hooked(self, reference: str) -> Plain:
+        try:
+            given = self._ask_custom(reference)
+        except NoVerdict:
+            raise
+        except Exception as error:
+            raise _bad_hook(reference, f"raised {type(error).__name__}: {error}") from error
+        if given is None:
+            return _plain(Fingerprint("", "", ""))
+        try:
+            digest = parse(f"sha256:{given}").digest if isinstance(given, str) else None
+        except BadReferenceError:
+            digest = None
+        if digest is None:
+            raise _bad_hook(reference, f"returned {given!r}")
+        return _plain(Fingerprint(digest, "", "given by the hook pytest_kosli_fingerprint"))
+
+
+def fingerprint(reference: str, *, exclude: Sequence[str] = ()) -> str:
+    """Return the fingerprint of what a reference names: 64 lower-case hexadecimal digits.
+
+    For scripts, without pytest: paths start in the current folder, registry and engine are asked
+    each time. ``exclude`` are patterns of paths to leave out of a folder. Raises NoVerdict.
+    """
+    from pytest_kosli.ledger import ProcessMemo
+
+    return References(ProcessMemo(), {}).artifact(reference, "call", exclude).fingerprint
+
+
+def _artifact(name: str, origin: Origin, found: Plain) -> Artifact:
+    resolved, excluded, hints = found["how"], tuple(found["excluded"]), tuple(found["hints"])
+    origin = replace(origin, resolved=resolved, excluded=excluded, hints=hints)
+    return Artifact(found["sha256"], name, origin)
+
+
+def _plain(found: Fingerprint) -> Plain:
     return {
         "sha256": found.sha256,
         "how": found.how,
         "excluded": list(found.excluded),
         "hints": list(found.hints),
-        "stamp": list(stamp) if stamp else None,
     }
+
+
+def _sealed(make: Callable[[], Plain]) -> Plain:
+    """Return what was made, or the NoVerdict about it, as plain data: neither is tried again."""
+    try:
+        return make()
+    except NoVerdict as error:
+        return {"no_verdict": error.plain()}
 
 
 def _name(reference: Reference) -> str:
     """Return the given name; of an image without one, the whole text, which is how it is known."""
     return (
         reference.value if "@" in reference.value and "=" not in reference.text else reference.name
+    )
+
+
+def _moved(tag: str, first: Plain, found: Plain) -> NoVerdict:
+    return NoVerdict(
+        "tag_moved",
+        f"{tag} is not one image in this run: {first['sha256']} is {first['how']}, and "
+        f"{found['sha256']} is {found['how']}",
+        "Push and pull before the run, or name the image by its digest: IMAGE@sha256:...",
+    )
+
+
+def _bad_hook(reference: str, what: str) -> NoVerdict:
+    return NoVerdict(
+        "bad_hook",
+        f"the hook pytest_kosli_fingerprint, asked about {clean(reference)}, {clean(what)}",
+        "Let it return 64 lower-case hexadecimal digits, or None for what is not its own.",
     )

@@ -53,6 +53,7 @@ from pytest_kosli.model import NoVerdict, Reply, Request
 __all__ = ["Exchange", "Http", "Token", "check_host"]
 
 RETRIED = frozenset({409, 429, 500, 502, 503, 504})
+_SHORTEST_SECRET = 8
 _SHARED_PAUSE = frozenset({429, 503})
 _LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _OF_REGISTRIES = ("Docker-Content-Digest", "WWW-Authenticate")
@@ -191,7 +192,8 @@ class Http:
                 _CALL.reset(outer)
         if not isinstance(getattr(response.raw, "kosli_body", None), bytes):
             raise _intercepted("the reply did not come over a connection of ours")
-        return _reply(response.raw, call)
+        sent = str(prepared.headers.get("Authorization", ""))
+        return _without(sent.rpartition(" ")[2], _reply(response.raw, call))
 
     def _prepare(self, request: Request) -> requests.PreparedRequest:
         if request.method not in ("GET", "POST"):
@@ -525,6 +527,17 @@ def _reply(response: Any, call: Call) -> Reply:
         headers=tuple((name, headers[name]) for name in _KEPT_HEADERS if name in headers),
         attempts=call.attempts,
         received_at=Clock.utc(),
+    )
+
+
+def _without(secret: str, reply: Reply) -> Reply:
+    """Hide our token in a reply that repeats it: replies are quoted in reports."""
+    if len(secret) < _SHORTEST_SECRET:  # it would be found in every other word
+        return reply
+    return replace(
+        reply,
+        body=reply.body.replace(secret.encode(), b"***"),
+        content_type=reply.content_type.replace(secret, "***"),
     )
 
 
