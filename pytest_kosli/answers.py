@@ -284,14 +284,16 @@ def read(reply: Reply, kind: type[T], about: str) -> T:
     return typed(value, kind, about)
 
 
-def load(reply: Reply, about: str) -> Any:
+def load(reply: Reply, about: str, whose: str = "Kosli") -> Any:
     """Return the JSON value of a reply: UTF-8, no key twice, no NaN, no trailing data."""
     media = reply.content_type.split(";")[0].strip().lower()
     charset = re.search(r"charset=\"?([\w-]+)", reply.content_type, re.IGNORECASE)
     if media != "application/json":
-        raise malformed(about, f"the content type is {clean(media) or 'missing'}, not JSON", reply)
+        raise malformed(
+            about, f"the content type is {clean(media) or 'missing'}, not JSON", reply, whose
+        )
     if charset and charset[1].lower() not in ("utf-8", "utf8"):
-        raise malformed(about, f"the charset is {clean(charset[1])}, not UTF-8", reply)
+        raise malformed(about, f"the charset is {clean(charset[1])}, not UTF-8", reply, whose)
     try:
         text = reply.body.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_constant)
@@ -299,27 +301,27 @@ def load(reply: Reply, about: str) -> Any:
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
-        raise malformed(about, "it is nested too deeply", reply) from None
+        raise malformed(about, "it is nested too deeply", reply, whose) from None
     except ValueError as error:
-        raise malformed(about, clean(error), reply) from None
+        raise malformed(about, clean(error), reply, whose) from None
     return value
 
 
-def typed(value: object, kind: type[T], about: str) -> T:
+def typed(value: object, kind: type[T], about: str, whose: str = "Kosli") -> T:
     """Return a JSON value as ``kind``; the NoVerdict names the path of what does not fit."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise malformed(about, clean(error)) from None
+        raise malformed(about, clean(error), whose=whose) from None
 
 
-def malformed(about: str, why: str, reply: Reply | None = None) -> NoVerdict:
+def malformed(about: str, why: str, reply: Reply | None = None, whose: str = "Kosli") -> NoVerdict:
     """Return the NoVerdict for a reply that can not be relied on."""
     return NoVerdict(
         "malformed",
-        f"{about}: Kosli's reply can not be relied on: {why}",
-        "Something between here and Kosli may have answered instead (a proxy, a login page). "
-        "Check the host, and Kosli's status page.",
+        f"{about}: {whose}'s reply can not be relied on: {why}",
+        f"Something between here and {whose} may have answered instead (a proxy, a login page). "
+        f"Check the host, and {whose}'s status page.",
         status=reply.status if reply else None,
         attempts=reply.attempts if reply else 0,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn, TypeVar
 
 import pytest
 
@@ -12,7 +12,7 @@ from pytest_kosli.discovery import Check
 from pytest_kosli.explain import explain_all
 from pytest_kosli.fixtures import CURRENT
 from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict, Outcome, Verdict
-from pytest_kosli.report.record import Facts, facts_of
+from pytest_kosli.report.facts import Facts, facts_of
 from pytest_kosli.run import Run
 
 T = TypeVar("T", Verdict, NoVerdict, NotChecked)
@@ -37,6 +37,27 @@ class Enforcer:
         except pytest.UsageError as error:
             raise self._note(Check(item.name), usage_error(error), "mark") from None
 
+    def foresee(self, items: Iterable[pytest.Item]) -> Iterator[Verdict | NoVerdict]:
+        """Yield what will stand against items when they are set up; nothing is noted on them."""
+        for item in items:
+            try:
+                checks = self._run.checks(item)
+            except NoVerdict as error:
+                yield error
+                continue
+            for check in checks:
+                try:
+                    verdict = self._verdict(check)
+                except NoVerdict as error:
+                    yield error
+                else:
+                    if self._refuses(verdict):
+                        yield verdict
+
+    def refuse(self, name: str, error: NoVerdict) -> NoReturn:
+        """Raise a NoVerdict about the run, after noting it as the facts of the item that runs."""
+        raise self._note(Check(name), error, "mark")
+
     def call(self, name: str, checks: Callable[[], Sequence[Check]]) -> list[Verdict]:
         """Return the verdicts on what a test asks about by itself, or raise as ``gate`` does."""
         __tracebackhide__ = True
@@ -50,45 +71,42 @@ class Enforcer:
 
     def _enforce(self, checks: Callable[[], Sequence[Check]], by: str, name: str) -> list[Verdict]:
         __tracebackhide__ = True
-        settings = self._run.settings
-        if settings.dry_run:
-            skipped = NotChecked(f"dry run ({settings.origins['dry_run']}): Kosli was not asked")
-            raise self._note(Check(name), skipped, by)
         try:
+            self._run.demand_live()
             asked = checks()
+        except NotChecked as skipped:
+            raise self._note(Check(name), skipped, by) from None
         except NoVerdict as error:
             raise self._note(Check(name), error, by) from None
         verdicts: list[Verdict] = []
         problems: list[NoVerdict] = []
         for check in asked:
             try:
-                verdicts.append(self._verdict(check, by))
+                verdicts.append(self._note(check, self._verdict(check), by))
             except NoVerdict as error:
                 problems.append(self._note(check, error, by))
         refused = tuple(verdict for verdict in verdicts if self._refuses(verdict))
         if refused:
-            built = {verdict.question: self._built_by(verdict) for verdict in refused}
+            built = {verdict.question: self.built_by(verdict) for verdict in refused}
             raise NotCompliant("\n".join(explain_all(refused, built)), refused)
         if problems:
             raise problems[0]
         return verdicts
 
-    def _verdict(self, check: Check, by: str) -> Verdict:
+    def _verdict(self, check: Check) -> Verdict:
         if check.problem is not None:
             raise check.problem
         assert check.artifact is not None  # noqa: S101 - a check without a problem has one
         self._run.references.verify(check.artifact)
         question = self._run.ledger.client.question(check.artifact, check.scope)
-        verdict = self._run.ledger.verdict(question, check.artifact)
-        self._note(check, verdict, by)
-        return verdict
+        return self._run.ledger.verdict(question, check.artifact)
 
     def _refuses(self, verdict: Verdict) -> bool:
         if verdict.outcome is Outcome.ALLOW_LISTED:
             return self._run.settings.allow_listed == "fail"
         return verdict.outcome is not Outcome.COMPLIANT
 
-    def _built_by(self, verdict: Verdict) -> str:
+    def built_by(self, verdict: Verdict) -> str:
         """Return who built what was refused; a look-up that fails explains nothing, and no more."""
         if not verdict.flows or verdict.outcome is Outcome.UNKNOWN_ARTIFACT:
             return ""
@@ -102,11 +120,16 @@ class Enforcer:
     def _note(self, check: Check, result: T, by: str) -> T:
         """Put a result on the item that runs now, as the plain facts that its report will carry."""
         refused = isinstance(result, Verdict) and self._refuses(result)
-        item = self._run.config.stash.get(CURRENT, None)
-        if item is not None:
-            facts = facts_of(check.name, check.artifact, check.scope, result, refused, by)
-            item.stash.setdefault(FACTS, []).append(facts)
+        facts = facts_of(check.name, check.artifact, check.scope, result, refused, by)
+        note(self._run.config, facts)
         return result
+
+
+def note(config: pytest.Config, facts: Facts) -> None:
+    """Put facts on the item that runs now; its report will carry them."""
+    item = config.stash.get(CURRENT, None)
+    if item is not None:
+        item.stash.setdefault(FACTS, []).append(facts)
 
 
 def take_facts(item: pytest.Item) -> list[Facts]:

@@ -1,151 +1,26 @@
-"""The fixtures: a client, the marked test's artifact, and an assertion for everything else."""
+"""The fixtures: a client, the marked test's artifact, and an assertion for everything else.
+
+Every pytest run on the machine loads this, so what the fixtures are made of comes when asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_kosli.model import Artifact, NoVerdict, Scope, Verdict
-
 if TYPE_CHECKING:
-    from pytest_kosli.answers import ArtifactDetails
     from pytest_kosli.api.kosli import KosliClient
-    from pytest_kosli.discovery import Check
-    from pytest_kosli.enforce import Enforcer
-    from pytest_kosli.run import Run
+    from pytest_kosli.handles import AssertCompliant, KosliArtifact
+    from pytest_kosli.references import FingerprintOf
 
 CURRENT: pytest.StashKey[pytest.Item] = pytest.StashKey()
 """The item that runs now: calls inside shared fixtures are noted on it."""
 
-NAMES = frozenset({"kosli_client", "kosli_artifact", "assert_compliant"})
-
-
-class KosliArtifact:
-    """The artifact that a marked test runs for; Kosli has called it compliant by then."""
-
-    def __init__(self, verdict: Verdict, client: KosliClient) -> None:
-        self.verdict = verdict
-        self._client = client
-
-    def __repr__(self) -> str:
-        return f"<KosliArtifact {self.pinned}>"
-
-    @property
-    def name(self) -> str:
-        """Return the name it was found or named under."""
-        return self.verdict.artifact.name
-
-    @property
-    def fingerprint(self) -> str:
-        """Return its SHA256, 64 lower-case hexadecimal digits."""
-        return self.verdict.artifact.fingerprint
-
-    @property
-    def environment(self) -> str | None:
-        """Return where discovery saw it run, or None."""
-        return self.verdict.artifact.environment
-
-    @property
-    def pinned(self) -> str:
-        """Return ``name@sha256:...``, so that what was judged is what is shipped."""
-        return self.verdict.artifact.pinned
-
-    @cached_property
-    def details(self) -> ArtifactDetails:
-        """Return commit, repository and build; asked of Kosli when touched.
-
-        Endpoint: ``GET /artifacts/{org}/{flow}/fingerprint/{fingerprint}``, for the first flow that
-        holds it. Raises NoVerdict when there is no answer.
-        """
-        if not self.verdict.flows:
-            raise NoVerdict(
-                "no_flows",
-                f"{self.verdict.artifact.label}: Kosli names no flow that holds it",
-                "Ask kosli_client.artifact(fingerprint, flow) with the flow you mean.",
-                artifact=self.verdict.artifact,
-            )
-        return self._client.artifact(self.fingerprint, self.verdict.flows[0][0])
-
-
-Named = str | Artifact | KosliArtifact
-
-
-class AssertCompliant:
-    """``assert_compliant(artifact)``: the Verdict, or an exception. Of a list, a list."""
-
-    def __init__(self, run: Run, enforcer: Enforcer) -> None:
-        self._run = run
-        self._enforcer = enforcer
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]  # a str is one artifact, not a list of letters
-        self,
-        artifact: Named,
-        *,
-        environment: str | None = None,
-        policy: str | Sequence[str] | None = None,
-        flow: str | None = None,
-    ) -> Verdict: ...
-
-    @overload
-    def __call__(
-        self,
-        artifact: Iterable[Named],
-        *,
-        environment: str | None = None,
-        policy: str | Sequence[str] | None = None,
-        flow: str | None = None,
-    ) -> list[Verdict]: ...
-
-    def __call__(
-        self,
-        artifact: Named | Iterable[Named],
-        *,
-        environment: str | None = None,
-        policy: str | Sequence[str] | None = None,
-        flow: str | None = None,
-    ) -> Verdict | list[Verdict]:
-        """Return the verdict on an artifact, or one for each of several.
-
-        An artifact is a reference (``sha256:...``, ``image@sha256:...``, a path) or an Artifact.
-        It is judged against what the call names, else against what the settings name. Raises
-        NotCompliant, which tells all that is refused together; NoVerdict without an answer to any
-        of them, also for an empty list; NotChecked in a dry run.
-        """
-        __tracebackhide__ = True
-        alone = isinstance(artifact, Named)
-        asked = [artifact] if isinstance(artifact, Named) else list(artifact)
-
-        def checks() -> list[Check]:
-            from pytest_kosli.api.kosli import scope_of
-
-            scope = scope_of(environment, policy, flow)
-            if not asked:
-                raise NoVerdict(
-                    "no_artifacts",
-                    "assert_compliant was given no artifact at all",
-                    "An empty list proves nothing: look at what was to fill it.",
-                )
-            return [self._check(one, scope or self._run.settings.scope) for one in asked]
-
-        verdicts = self._enforcer.call("assert_compliant", checks)
-        return verdicts[0] if alone else verdicts
-
-    def _check(self, artifact: Named, scope: Scope) -> Check:
-        from pytest_kosli.discovery import Check
-
-        if isinstance(artifact, KosliArtifact):
-            artifact = artifact.verdict.artifact
-        if isinstance(artifact, Artifact):
-            return Check(artifact.name, artifact, scope)
-        try:
-            found = self._run.references.artifact(artifact, "call")
-        except NoVerdict as error:
-            return Check(artifact, problem=error)
-        return Check(found.name, found, scope)
+NAMES = frozenset(
+    {"kosli_client", "kosli_artifact", "kosli_fingerprint", "assert_compliant"}
+    | {"codealive_client", "assert_source"}
+)
 
 
 @pytest.fixture(scope="session")
@@ -156,29 +31,30 @@ def kosli_client(pytestconfig: pytest.Config) -> KosliClient:
     """
     from pytest_kosli.plugin import session_of
 
-    return session_of(pytestconfig).run.client
+    return session_of(pytestconfig).client()
 
 
 @pytest.fixture
 def kosli_artifact(request: pytest.FixtureRequest) -> KosliArtifact:
     """Return the artifact that this marked test runs for, with its verdict and details."""
-    from pytest_kosli.enforce import VERDICTS
     from pytest_kosli.plugin import session_of
 
-    verdicts = request.node.stash.get(VERDICTS, [])
-    if len(verdicts) != 1:
-        raise NoVerdict(
-            "which_artifact",
-            f"kosli_artifact of {request.node.nodeid}: the test has {len(verdicts)} artifacts",
-            "It goes with @pytest.mark.kosli on a test function that pytest can parametrise.",
-        )
-    return KosliArtifact(verdicts[0], session_of(request.config).run.client)
+    return session_of(request.config).artifact_of(request.node)
 
 
 @pytest.fixture(scope="session")
 def assert_compliant(pytestconfig: pytest.Config) -> AssertCompliant:
     """Return a function that asserts that artifacts are compliant, for a fixture of any scope."""
+    from pytest_kosli.handles import AssertCompliant
     from pytest_kosli.plugin import session_of
 
     session = session_of(pytestconfig)
     return AssertCompliant(session.run, session.enforcer)
+
+
+@pytest.fixture(scope="session")
+def kosli_fingerprint(pytestconfig: pytest.Config) -> FingerprintOf:
+    """Return a function from a reference to its fingerprint, the one that Kosli is asked about."""
+    from pytest_kosli.plugin import session_of
+
+    return session_of(pytestconfig).fingerprint

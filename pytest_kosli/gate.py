@@ -5,14 +5,19 @@ Its tests come from a collector of ours, so that no naming rule of a project hid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import pytest
 
 from pytest_kosli import marker
 from pytest_kosli.marker import Parametrised, Plan
 from pytest_kosli.model import NoVerdict
+
+NAME = "compliant"
+"""Of the item for all artifacts, and in front of the brackets where each has its own."""
+
+Refuse = Callable[[str, NoVerdict], NoReturn]
 
 
 class CheckItem(pytest.Item):
@@ -41,32 +46,28 @@ class Gate(pytest.File):
         session = session_of(self.config)
         checks = session.expanded(Plan())
         if checks is None:
-            yield CheckItem.from_parent(self, name="artifacts")
+            yield CheckItem.from_parent(self, name=NAME)
             return
-        for check, name in zip(checks, marker.ids(checks), strict=True):
+        for check, ident in zip(checks, marker.ids(checks), strict=True):
             own = Parametrised(check, Plan())
-            yield CheckItem.from_parent(self, name=name, parametrised=own)
+            yield CheckItem.from_parent(self, name=f"{NAME}[{ident}]", parametrised=own)
 
 
-class Flags(pytest.Item):
+class Guard(pytest.Item):
     """The item that fails for what a flag names and no selected test asks about."""
 
-    def __init__(self, left: list[str], **kwargs: Any) -> None:
+    def __init__(self, refuse: Refuse, left: NoVerdict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._left = left
+        self._refuse = refuse
+        self.left = left
 
     def setup(self) -> None:
         """Raise the NoVerdict that names every such flag."""
-        raise NoVerdict(
-            "flag_not_taken_up",
-            "; ".join(self._left) + ": no test that was selected asks about it",
-            "Mark a test with @pytest.mark.kosli, and look at -k, -m and --lf; or run "
-            "`pytest --pyargs pytest_kosli.gate` with these flags.",
-        )
+        self._refuse(self.name, self.left)
 
     def runtest(self) -> None:
         """Do nothing: the set-up has failed."""
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """Return where the item stands, for reports."""
-        return self.config.rootpath, None, "kosli flags"
+        return self.config.rootpath, None, self.name

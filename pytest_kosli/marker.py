@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,8 @@ from pytest_kosli.model import NoVerdict, Scope
 T = TypeVar("T")
 NAME = "kosli"
 ARGUMENT = "_kosli_check"
-LINE = (
-    "kosli(*references, snapshot=None, repo=None, provider=None, without=(), environment=None, "
-    "policy=None, flow=None, at_least=1): run the test only for artifacts that Kosli calls "
-    "compliant; one test for each artifact."
-)
+LONG = 60
+"""Characters of a name that an id keeps."""
 
 
 class Derived:
@@ -57,7 +55,7 @@ def kosli(
     environment: str | None = None,
     policy: str | Sequence[str] | None = None,
     flow: str | None = None,
-    at_least: int | None = None,
+    at_least: int = 1,
 ) -> Plan:
     """Return what one mark asks for; this signature is the mark's schema.
 
@@ -68,28 +66,36 @@ def kosli(
     for name, value in texts.items():
         if value is not None and (not isinstance(value, str) or not value.strip()):
             raise ValueError(f"{name}={value!r} is not a name")
-    if at_least is not None and (isinstance(at_least, bool) or not isinstance(at_least, int)):
+    if isinstance(at_least, bool) or not isinstance(at_least, int):
         raise ValueError(f"at_least={at_least!r} is not a number")
-    if at_least is not None and at_least < 1:
+    if at_least < 1:
         raise ValueError(f"at_least={at_least} would let a test pass with no artifact at all")
-    references = _texts("a reference", references)
-    policies = _texts("policy", policy or ())
+    references = _texts("reference", references)
+    policies = () if policy is None else _texts("policy", policy)
     if policy is not None and not policies:
         raise ValueError(f"policy={policy!r} names no policy")
     if environment and policies:
         raise ValueError("environment and policy are named at once: a verdict is against one")
-    left_out = _texts("without", without)
+    if provider and not repo and (references or snapshot):
+        raise ValueError("provider= tells repositories apart: it goes with repo=")
     sources = Sources(
         references,
         snapshots=(snapshot,) if snapshot else (),
         repos=(repo,) if repo else (),
         provider=provider,
-        without=left_out,
-        at_least=1 if at_least is None else at_least,
+        without=_texts("without", without),
+        at_least=at_least,
     )
     scope = Scope(environment, policies, flow)
-    says_where = sources != Sources() or at_least is not None
-    return Plan(sources if says_where else None, scope if scope else None)
+    return Plan(sources if sources != Sources() else None, scope if scope else None)
+
+
+SCHEMA = inspect.Signature(
+    [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in inspect.signature(kosli).parameters.values()
+    ]
+)
 
 
 def plan_of(node: pytest.Item) -> Plan | None:
@@ -143,11 +149,10 @@ def ids(checks: Sequence[Check]) -> list[str]:
 
 def _id(check: Check) -> str:
     artifact = check.artifact
-    parts = [artifact.short, artifact.fingerprint[:7]] if artifact else [check.name]
-    parts += [check.environment] if check.environment else []
-    return "-".join(
-        re.sub(r"[^A-Za-z0-9_.+-]+", "-", part).strip("-") or "artifact" for part in parts
-    )
+    named = [artifact.short, artifact.fingerprint[:7]] if artifact else [check.name.split("@")[0]]
+    parts = [*named, check.environment] if check.environment else named
+    plain = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", part)[:LONG].strip("-") for part in parts)
+    return "-".join(part or "artifact" for part in plain)
 
 
 def _unique(text: str, taken: set[str]) -> str:
@@ -158,16 +163,18 @@ def _unique(text: str, taken: set[str]) -> str:
 
 
 def _texts(what: str, value: str | Sequence[str]) -> tuple[str, ...]:
-    texts = (value,) if isinstance(value, str) else tuple(value)
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        raise ValueError(f"{what}={value!r} is neither a name nor a list of names")
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{text!r} is not {what}" if what[:2] == "a " else f"{what}={value!r}")
-    return texts
+            raise ValueError(f"{what}: {text!r} is not a name")
+    return tuple(texts)
 
 
 def _bad_mark(node: pytest.Item, why: str) -> NoVerdict:
     return NoVerdict(
         "bad_mark",
         f"@pytest.mark.kosli of {node.nodeid}: {why}",
-        f"The mark is {LINE.split(':')[0]}.",
+        f"The mark is kosli{SCHEMA}.",
     )

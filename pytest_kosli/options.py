@@ -102,6 +102,16 @@ def _integer(least: int, most: int = 999_999_999) -> Callable[[str], int]:
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
+def _report(text: str) -> str:
+    from pytest_kosli.report import GITHUB, SUFFIXES
+
+    if text != GITHUB and Path(text).suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"{text!r} is neither the word {GITHUB} nor a file that ends in .json, .md or .html"
+        )
+    return _text(text)
+
+
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not 0 < float(text) <= 86_400:
         raise ValueError(f"{text!r} is not a number of seconds above 0 and up to a day")
@@ -129,8 +139,9 @@ def _duration(text: str) -> float:
 class Row:
     """One setting: what it is called, who may give it, and how its text is read.
 
-    A setting of ``many`` values is a tuple; with ``csv`` one text may hold several. A ``switch`` is
-    a flag without a value. ``addopts`` is false where an ini file's addopts must not say it.
+    A setting of ``many`` values is a tuple; with ``csv`` one text may hold several, with
+    ``once`` none may be given twice. A ``switch`` is a flag without a value. ``addopts`` is false
+    where an ini file's addopts must not say it.
     """
 
     name: str
@@ -141,6 +152,7 @@ class Row:
     help: str
     many: bool = False
     csv: bool = False
+    once: bool = False
     switch: bool = False
     addopts: bool = True
     prefix: str = "kosli"
@@ -233,6 +245,9 @@ ROWS = (
         "run no test at all when any artifact is refused or has no verdict", switch=True),
     Row("exit_codes", _boolean, False, _HERE, "",
         "exit with 10 when an artifact is refused, with 11 when one has no verdict", switch=True),
+    Row("report", _report, (), _HERE, "PATH",
+        "write a report: a .json, .md or .html file, or github for its job summary; repeatable",
+        many=True, once=True),
 )
 
 CODEALIVE = (

@@ -1,4 +1,4 @@
-"""The exception decides: NotCompliant is FAILED, NoVerdict ERROR, NotChecked SKIPPED."""
+"""The exception decides: an assertion of ours is FAILED, NoVerdict ERROR, NotChecked SKIPPED."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_kosli.explain import no_verdict
-from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict
+from pytest_kosli.model import KosliError, NotChecked, NoVerdict
 
 
 def settle(item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
@@ -24,7 +24,7 @@ def settle(item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestRep
         _skip(item, report, str(error))
         return
     report.outcome = "failed"
-    report.when = "call" if isinstance(error, NotCompliant) else "setup"
+    report.when = "call" if isinstance(error, AssertionError) else "setup"
     lines = no_verdict(error) if isinstance(error, NoVerdict) else str(error).splitlines()
     _tell(item, call.excinfo, report, lines, in_test=call.when == "call")
 
@@ -51,12 +51,13 @@ def _tell(
     in_test: bool,
 ) -> None:
     """Show our text alone, or under the line of the test that asked, but never our own frames."""
-    if not in_test or not _own_lines(report):
+    native = item.config.getoption("tbstyle") == "native"
+    if native or not in_test or not _own_lines(report):
         report.longrepr = excinfo.getrepr(style="value")
     longrepr: Any = report.longrepr
     entry = longrepr.reprtraceback.reprentries[-1]
     shown = itertools.takewhile(lambda line: not line.startswith("E "), entry.lines)
-    kept = list(shown) if in_test else []
+    kept = list(shown) if in_test and not native else []
     entry.lines[:] = [*kept, *(f"E   {line}".rstrip() for line in lines)]
     crash = longrepr.reprcrash
     if crash is not None:

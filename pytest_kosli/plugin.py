@@ -5,19 +5,36 @@ Nothing heavy is imported before the first Kosli mark, fixture or flag.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kosli import options, xdist
-from pytest_kosli.fixtures import CURRENT, NAMES, assert_compliant, kosli_artifact, kosli_client
+from pytest_kosli import hookspecs, options, xdist
+from pytest_kosli.fixtures import (
+    CURRENT,
+    NAMES,
+    assert_compliant,
+    kosli_artifact,
+    kosli_client,
+    kosli_fingerprint,
+)
+from pytest_kosli.source_fixtures import _kosli_sources, assert_source, codealive_client
 
 if TYPE_CHECKING:
     from pytest_kosli.session import Session
 
-__all__ = ["assert_compliant", "kosli_artifact", "kosli_client"]
+__all__ = [
+    "_kosli_sources",
+    "assert_compliant",
+    "assert_source",
+    "codealive_client",
+    "kosli_artifact",
+    "kosli_client",
+    "kosli_fingerprint",
+]
 
 MARK = (
     "kosli(*references, snapshot=None, repo=None, provider=None, without=(), environment=None, "
@@ -47,6 +64,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.register(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the hooks that others may implement."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark; read the settings at once where a flag says that they matter."""
     config.addinivalue_line("markers", MARK)
@@ -54,7 +76,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Listener(config), "kosli-listener")
     if xdist.is_controller(config):
         config.pluginmanager.register(xdist.Controller(), "kosli-xdist")
-    if options.flags_given(config):
+    named = (config.getini(key) for key in ("kosli_require", "kosli_report"))
+    if options.flags_given(config) or any(value is not None for value in named):
         _ = session_of(config).run.settings
 
 
@@ -65,14 +88,51 @@ class Listener:
         self._config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take a report into the record; one that carries facts of ours is reason to begin one."""
-        met = session_of(self._config) if hasattr(report, "kosli") else _met(self._config)
+        """Take a report into the record; one that has to do with us is reason to begin one."""
+        ours = hasattr(report, "kosli") or xdist.TRACE in report.keywords
+        met = session_of(self._config) if ours else _met(self._config)
         if met:
             met.hear(report)
 
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Note that a test came to its end."""
+        if met := _met(self._config):
+            met.record.ended.add(nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what could not be collected: there may be checks in it that nobody knows of."""
+        if report.failed and (met := _met(self._config)):
+            met.record.uncollected.add(report.nodeid)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Note which tests the workers are going to run."""
+        if met := _met(self._config):
+            met.selected = set(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what a worker leaves when it ends."""
+        if met := _met(self._config):
+            met.deselected.update(xdist.told_by(node))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Make sure that every report can be written, before any worker starts to ask."""
+    met = _met(session.config)
+    if met and not xdist.is_worker(session.config):
+        met.begin_reports()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Note the marked tests that will not run."""
+    if items and (met := _met(items[0].config)):
+        met.left_unselected(items)
+
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Show the settings in force, where a flag says that they matter."""
+    """Show the settings in force, where something given for the whole run says they matter."""
     session = _met(config)
     return session.header() if session else []
 
@@ -83,7 +143,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
         return None
     from pytest_kosli.gate import Gate
 
-    return Gate.from_parent(parent, path=module_path)
+    return Gate.from_parent(parent, path=module_path, nodeid="pytest_kosli.gate")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -109,9 +169,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Show the settings in force where marks alone made them matter."""
+    """Show the settings in force where tests alone made them matter."""
     session = _met(config)
-    return session.header() if session and not options.flags_given(config) else []
+    return session.late_header() if session else []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,6 +188,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[CURRENT] = item
     if item.get_closest_marker("kosli"):
         session_of(item.config).set_up(item)
+    if met := _met(item.config):
+        met.let_run(item)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -143,9 +205,16 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the exception decide: FAILED, ERROR or SKIPPED, whatever phase and mark."""
     report = yield
-    if met := _met(item.config):
+    # Somebody may use the library alone; only then is an exception of ours the first we hear.
+    met = session_of(item.config) if _is_ours(call.excinfo) else _met(item.config)
+    if met:
         met.settle(item, call, report)
     return report
+
+
+def _is_ours(excinfo: pytest.ExceptionInfo[BaseException] | None) -> bool:
+    model = sys.modules.get("pytest_kosli.model")
+    return excinfo is not None and model is not None and excinfo.errisinstance(model.KosliError)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -153,6 +222,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     met = _met(session.config)
     if met and not xdist.is_worker(session.config):
         met.finish(session)
+        met.end_reports(session)
 
 
 def pytest_terminal_summary(
@@ -162,3 +232,9 @@ def pytest_terminal_summary(
     met = _met(config)
     if met and not xdist.is_worker(config):
         met.summary(terminalreporter)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the connections to Kosli."""
+    if met := _met(config):
+        met.run.close()

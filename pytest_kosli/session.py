@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from typing import Any
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kosli import marker, outcome, xdist
+from pytest_kosli import marker, options, outcome, xdist
+from pytest_kosli.api.kosli import KosliClient
 from pytest_kosli.discovery import Check
-from pytest_kosli.enforce import Enforcer, take_facts
-from pytest_kosli.fixtures import NAMES, KosliArtifact
-from pytest_kosli.gate import Flags
+from pytest_kosli.enforce import VERDICTS, Enforcer, take_facts, usage_error
+from pytest_kosli.explain import headline, no_verdict
+from pytest_kosli.fixtures import NAMES
+from pytest_kosli.flagged import Flagged
+from pytest_kosli.gate import Guard
+from pytest_kosli.handles import KosliArtifact
 from pytest_kosli.marker import DERIVED, Parametrised, Plan
-from pytest_kosli.model import KosliError, NoVerdict
-from pytest_kosli.report import terminal
+from pytest_kosli.model import KosliError, NoVerdict, Verdict
+from pytest_kosli.report import progress, terminal
+from pytest_kosli.report.facts import Facts
+from pytest_kosli.report.properties import PREFIX, properties
 from pytest_kosli.report.record import Record
-from pytest_kosli.run import Run
+from pytest_kosli.run import KINDS, Run
 from pytest_kosli.settings import header
+from pytest_kosli.text import count
 
-GATED: pytest.StashKey[bool] = pytest.StashKey()
-TAKEN: pytest.StashKey[list[str]] = pytest.StashKey()
+if TYPE_CHECKING:
+    from pytest_kosli.reporting import Reporting
+
+GATED: pytest.StashKey[tuple[pytest.Mark, ...]] = pytest.StashKey()
+"""The marks that an item was judged by, or excused from by a skip."""
+
+FLAGS: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()
+"""What flags name and an item asks about: by flag, the artifacts and their scopes in words."""
+
+TOLD: pytest.StashKey[list[Facts]] = pytest.StashKey()
+"""What an item's checks came to so far, for its properties."""
 
 
 class Session:
@@ -32,13 +52,24 @@ class Session:
         self.enforcer = Enforcer(self.run)
         self.record = Record()
         self.problems: list[str] = []
-        self._usage: pytest.UsageError | None = None
+        self._stopped = ""
+        self._nothing: NoVerdict | None = None
+        self._reporting: Reporting | None = None
+        self.selected: set[str] | None = None
+        self.deselected: set[str] = set()
 
     # Collection.
 
     def header(self) -> list[str]:
         """Return the settings in force, and more of them at ``-v``."""
         return header(self.run.settings, self.config.get_verbosity())
+
+    def late_header(self) -> list[str]:
+        """Return the same after collection, where the header came too early to know of us."""
+        told = options.flags_given(self.config)
+        quiet = self.config.get_verbosity() < 0 or self.config.getoption("no_header")
+        silent = told or quiet or self._only_collects or xdist.is_worker(self.config)
+        return [] if silent else self.header()
 
     def expand(self, metafunc: pytest.Metafunc) -> None:
         """Make one test for each artifact; marks that can not be read are told at its set-up."""
@@ -54,17 +85,12 @@ class Session:
 
     def expanded(self, plan: Plan) -> tuple[Check, ...] | None:
         """Return the checks of a plan, or None where Kosli is not asked during collection."""
-        if self.config.getoption("collectonly"):
+        if self._only_collects:
             return None
         try:
-            if not self.run.asks:
-                return None
-            checks = self.run.found(plan).checks
-        except pytest.UsageError as error:
-            self._usage = self._usage or error
-            return None
-        self._demand_scopes(checks)
-        return checks
+            return self.run.found(plan).checks if self.run.asks else None
+        except pytest.UsageError:
+            return None  # told when collection is over, if the test is selected
 
     def derive(self, items: list[pytest.Item]) -> None:
         """Mark the tests that take a fixture of ours by name, so that ``-m kosli`` selects them."""
@@ -74,84 +100,164 @@ class Session:
 
     def collected(self, session: pytest.Session) -> None:
         """End a run that can not be meant; guard what flags name and no selected test takes up."""
-        if self.config.getoption("collectonly"):
+        if self._only_collects:
             return
         marked = [item for item in session.items if marker.is_marked(item)]
-        if marked and self._usage is None:
-            self._usage = self._unreadable()
-        if self._usage is not None and not xdist.is_worker(self.config):
-            raise self._usage
-        if self._usage is None and not self.run.settings.dry_run:
-            left = self._take(marked)
-            if left:
-                session.items.append(Flags.from_parent(session, name="kosli-flags", left=left))
+        for item in marked:
+            item.keywords[xdist.TRACE] = True
+        usage = self._not_meant(marked)
+        if usage is not None and not xdist.is_worker(self.config):
+            self._stopped = f"usage error: {usage}"
+            raise usage
+        left = usage_error(usage) if usage else self._not_taken_up(marked)
+        if left is not None and not (usage and marked):
+            session.items.append(
+                Guard.from_parent(
+                    session, name="kosli flags", refuse=self.enforcer.refuse, left=left
+                )
+            )
 
-    def _unreadable(self) -> pytest.UsageError | None:
+    def _not_meant(self, marked: list[pytest.Item]) -> pytest.UsageError | None:
+        """Return the usage error in the settings or, among the tests that run, of a missing scope.
+
+        A worker can not raise it: its text would be lost, so there the tests tell it.
+        """
         try:
             settings = self.run.settings
-            if not settings.dry_run:
-                _ = self.run.ledger
+            if settings.dry_run:
+                return None
+            if marked or any(settings.from_flag(kind) for kind in KINDS):
+                with contextlib.suppress(NoVerdict):  # told by each test that needs an answer
+                    _ = self.run.ledger
         except pytest.UsageError as error:
             return error
+        for item in marked:
+            for check in self.run.readable(item):
+                if check.artifact and not check.scope:
+                    return pytest.UsageError(
+                        f"{item.nodeid}: nothing says what {check.artifact.label} is to be judged "
+                        'against; name environment=, policy= or flow="*" in the mark, or '
+                        "--kosli-environment, --kosli-policy or --kosli-flow"
+                    )
         return None
 
-    def _demand_scopes(self, checks: tuple[Check, ...]) -> None:
-        for check in checks:
-            if check.artifact and not check.scope:
-                self._usage = self._usage or pytest.UsageError(
-                    f"{check.artifact.label}: nothing says what it is to be judged against; name "
-                    'environment=, policy= or flow="*" in the mark, or --kosli-environment, '
-                    "--kosli-policy or --kosli-flow"
-                )
-
-    def _take(self, marked: list[pytest.Item]) -> list[str]:
-        """Note on each test which flags it takes up; return those flags that none does."""
-        flagged = {name: _keys(found.checks) for name, found in self.run.flagged().items()}
-        if not flagged:
-            return []
-        met: set[str] = set()
+    def _not_taken_up(self, marked: list[pytest.Item]) -> NoVerdict | None:
+        """Note on each test what of the flags it takes up; return a NoVerdict about the rest."""
+        if self.run.settings.dry_run:
+            return None
+        flagged = Flagged(self.run.flagged())
         for item in marked:
-            keys = _keys(self.run.readable(item))
-            item.stash[TAKEN] = [name for name, wanted in flagged.items() if wanted & keys]
-            met |= keys
-        return [
-            f"{name}{f' ({missing})' if (missing := _named(wanted - met)) else ''}"
-            for name, wanted in flagged.items()
-            if wanted - met
-        ]
+            item.stash[FLAGS] = flagged.take(
+                self.run.readable(item),
+                own_sources=self.run.names_sources(item),
+                left_out=self._left_out(item),
+            )
+        return flagged.left()
+
+    @property
+    def _only_collects(self) -> bool:
+        return bool(self.config.getoption("collectonly"))
 
     # Running.
 
     def prefetch(self, session: pytest.Session) -> None:
         """Ask every question of the selected tests before the first of them is set up."""
-        if self.config.getoption("collectonly") or session.testsfailed:
+        goes_on = self.config.getoption("continue_on_collection_errors")
+        if self._only_collects or (session.testsfailed and not goes_on):
             return
         try:
             if self.run.asks:
                 questions = self.run.questions(session.items)
-                self.run.ledger.prefetch(questions, self.run.settings.concurrency)
+                self.run.ledger.prefetch(
+                    questions,
+                    self.run.settings.concurrency,
+                    self.run.patience(len(questions)),
+                    progress.on(self.config),
+                )
+                self._look_ahead(session.items)
         except (KosliError, pytest.UsageError):
             return  # every test that needs an answer says it again, as its error
+
+    def _look_ahead(self, items: list[pytest.Item]) -> None:
+        """Look up who built what will be refused, and whether that stops the whole run."""
+        marked = [item for item in items if marker.is_marked(item)]
+        against = list(self.enforcer.foresee(marked))
+        against += [item.left for item in items if isinstance(item, Guard)]
+        self.run.ledger.side_by_side(
+            [partial(self.enforcer.built_by, one) for one in against if isinstance(one, Verdict)],
+            self.run.settings.concurrency,
+        )
+        if against and self.run.settings.all_or_nothing:
+            first = against[0]
+            told = headline(first) if isinstance(first, Verdict) else no_verdict(first)[0]
+            more = f", and {count(len(against) - 1, 'more')}" if len(against) > 1 else ""
+            self._nothing = NoVerdict(
+                "all_or_nothing",
+                f"no test of this run is set up: {told}{more}",
+                "Mend what is refused, or run without --kosli-all-or-nothing.",
+            )
+
+    def let_run(self, item: pytest.Item) -> None:
+        """Refuse any test, marked or not, of a run in which one refusal counts for all."""
+        if self._nothing is not None:
+            item.stash[GATED] = _marks(item)
+            raise self._nothing
 
     def set_up(self, item: pytest.Item) -> None:
         """Judge a marked test before anything of it is set up; a skip mark counts first."""
         if not marker.is_marked(item):
             return
-        item.stash[GATED] = True
+        item.keywords[xdist.TRACE] = True
+        item.stash[GATED] = _marks(item)
         skipping = self.config.pluginmanager.get_plugin("skipping")
         if skipping is not None:
-            skipping.pytest_runtest_setup(item)
+            # xfail(run=False) raises here as well, but no xfail mark comes before a verdict.
+            with contextlib.suppress(pytest.xfail.Exception):
+                skipping.pytest_runtest_setup(item)
         self.enforcer.gate(item)
 
     def check_artifact(self, item: pytest.Item) -> None:
         """Refuse a ``kosli_artifact`` that is not ours: the test would look at something else."""
-        given = getattr(item, "funcargs", {}).get("kosli_artifact")
-        if given is not None and not isinstance(given, KosliArtifact):
+        given = getattr(item, "funcargs", {})
+        if "kosli_artifact" in given and not isinstance(given["kosli_artifact"], KosliArtifact):
             raise NoVerdict(
                 "own_artifact",
                 f"{item.nodeid} has a kosli_artifact of its own, by a fixture or a parameter",
                 "Name it otherwise: this name is the artifact that was judged.",
             )
+
+    def artifact_of(self, item: pytest.Item) -> KosliArtifact:
+        """Return the one artifact that a test was judged on; NoVerdict where there is not one."""
+        verdicts = item.stash.get(VERDICTS, [])
+        if len(verdicts) != 1:
+            raise NoVerdict(
+                "which_artifact",
+                f"kosli_artifact of {item.nodeid}: the test has {len(verdicts)} artifacts",
+                "It goes with @pytest.mark.kosli on a test function that pytest can parametrise.",
+            )
+        return KosliArtifact(verdicts[0], self.run.client)
+
+    def client(self) -> KosliClient:
+        """Return the client for tests; NotChecked in a dry run, NoVerdict for bad settings."""
+        try:
+            self.run.demand_live()
+            return self.run.client
+        except pytest.UsageError as error:
+            raise usage_error(error) from None
+
+    def fingerprint(self, reference: str, *, exclude: Sequence[str] = ()) -> str:
+        """Return the fingerprint of what a reference names, 64 lower-case hexadecimal digits.
+
+        ``exclude`` are patterns of paths to leave out of a folder. Raises NoVerdict where there is
+        none, NotChecked in a dry run where a registry or an engine would have to be asked.
+        """
+        __tracebackhide__ = True
+        try:
+            return self.run.references.artifact(reference, "call", exclude).fingerprint
+        except pytest.UsageError as error:
+            raise usage_error(error) from None
+        except KosliError as error:
+            raise error.with_traceback(None) from None
 
     def settle(
         self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport
@@ -159,16 +265,44 @@ class Session:
         """Give a report the outcome that belongs to it, and the facts that go with it."""
         outcome.settle(item, call, report)
         marked = marker.is_marked(item)
-        if marked and call.when == "teardown" and GATED not in item.stash:
+        if call.when == "setup" and not report.passed:
+            item.stash[GATED] = _marks(item)  # it does not run, whoever stopped it
+        if marked and call.when == "teardown" and item.stash.get(GATED, ()) != _marks(item):
             outcome.fail(item, report, _not_gated(item))
         facts = take_facts(item)
         if marked or facts:
+            self._tell_junit(item, call, report, facts)
+            file, line, _ = report.location
             report.kosli = {  # type: ignore[attr-defined]
+                "file": file,
+                "line": None if line is None else line + 1,
                 "checks": facts,
-                "marked": marked and call.when != "teardown",
-                "taken": item.stash.get(TAKEN, []) if facts else [],
+                "flags": item.stash.get(FLAGS, {}) if call.when == "setup" else {},
                 "left_out": list(self._left_out(item)) if facts and marked else [],
             }
+
+    def _tell_junit(
+        self,
+        item: pytest.Item,
+        call: pytest.CallInfo[Any],
+        report: pytest.TestReport,
+        facts: list[Facts],
+    ) -> None:
+        """Put what the test asked so far into its properties, which JUnit and others show."""
+        before = [] if call.when == "setup" else item.stash.get(TOLD, [])
+        told = item.stash[TOLD] = before + [fact for fact in facts if "kind" not in fact]
+        if not told and not marker.is_marked(item):
+            return
+        others = [own for own in item.user_properties if not own[0].startswith(PREFIX)]
+        item.user_properties[:] = [*others, *properties(told, self._mode)]
+        report.user_properties = list(item.user_properties)
+
+    @property
+    def _mode(self) -> str:
+        try:
+            return self.run.settings.mode.replace(" ", "-")
+        except pytest.UsageError:
+            return "unknown"
 
     def _left_out(self, item: pytest.Item) -> tuple[str, ...]:
         try:
@@ -180,59 +314,112 @@ class Session:
 
     def hear(self, report: pytest.TestReport) -> None:
         """Take a report into the record."""
-        payload = getattr(report, "kosli", None)
-        xfailed = hasattr(report, "wasxfail")
-        self.record.hear(report.nodeid, report.when or "", report.outcome, payload, xfailed=xfailed)
+        self.record.hear(
+            report.nodeid,
+            report.when or "",
+            report.outcome,
+            getattr(report, "kosli", None),
+            marked=xdist.TRACE in report.keywords,
+            xfailed=hasattr(report, "wasxfail"),
+        )
 
     def finish(self, session: pytest.Session) -> None:
         """Fail a run that is green by its tests but not by its record."""
-        if self.config.getoption("collectonly") or self._usage is not None:
+        if self._stopped or self._only_collects:
             return
-        settings = self.run.settings
-        flagged = [
-            f"--kosli-{kind} {text}"
-            for kind in ("artifact", "snapshot", "repo")
-            for text in settings.from_flag(kind)
-        ]
+        try:
+            settings = self.run.settings
+        except pytest.UsageError as error:
+            self.problems = [str(error)]
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return
+        flagged = [f"--kosli-{kind} {text}" for kind in KINDS for text in settings.from_flag(kind)]
         self.problems = self.record.problems(settings.require, flagged, dry_run=settings.dry_run)
         if self.problems and session.exitstatus in (
             pytest.ExitCode.OK,
             pytest.ExitCode.NO_TESTS_COLLECTED,
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self.record.usage and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+            if self.record.usage:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            elif settings.exit_codes:
+                session.exitstatus = self.record.exit_code or session.exitstatus
+
+    def begin_reports(self) -> None:
+        """Make sure that every report can be written; a usage error comes before any request."""
+        looks = ("collectonly", "showfixtures", "show_fixtures_per_test")
+        settings = self.run.settings
+        if settings.report and not any(self.config.getoption(name) for name in looks):
+            from pytest_kosli.reporting import Reporting
+
+            self._reporting = Reporting(self.config, settings, self._host)
+
+    def _host(self) -> str:
+        try:
+            return self.run.host
+        except NoVerdict:  # offline, and no cassette names one
+            return self.run.settings.host
+
+    def end_reports(self, session: pytest.Session) -> None:
+        """Write the reports; one that is missing fails the run."""
+        if self._reporting is None:
+            return
+        selected = self.selected
+        if not xdist.is_controller(self.config):
+            selected = {item.nodeid for item in session.items}
+        missing = self._reporting.write(
+            self.record,
+            selected,
+            self.deselected,
+            self.problems,
+            self._stopped,
+            int(session.exitstatus),
+        )
+        self.problems += missing
+        if missing and session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def left_unselected(self, items: Sequence[pytest.Item]) -> None:
+        """Note the marked tests that a selection leaves out, in a worker for its controller."""
+        self.deselected |= {item.nodeid for item in items if marker.is_marked(item)}
+        if xdist.is_worker(self.config):
+            xdist.tell_controller(self.config, sorted(self.deselected))
 
     def summary(self, reporter: pytest.TerminalReporter) -> None:
         """Print what was checked, refused first."""
-        if self._usage is not None or self.config.getoption("collectonly"):
+        if self._stopped or self._only_collects:
             return
         terminal.write(
             reporter,
             self.record,
             self.problems,
-            self.run.settings.mode,
             self.config.get_verbosity(),
-            reporter._tw.fullwidth,
+            shutil.get_terminal_size().columns,
         )
+        for line in self._reporting.annotations() if self._reporting else ():
+            reporter.write_line(line)
 
 
 def _takes_ours(item: pytest.Item) -> bool:
     function = getattr(item, "obj", None)
-    return callable(function) and not NAMES.isdisjoint(inspect.signature(function).parameters)
+    try:
+        return callable(function) and not NAMES.isdisjoint(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return False  # nothing that Python can look into
 
 
-def _keys(checks: tuple[Check, ...]) -> set[str]:
-    return {check.artifact.fingerprint if check.artifact else check.name for check in checks}
-
-
-def _named(keys: set[str]) -> str:
-    return ", ".join(sorted(key[:12] for key in keys))
+def _marks(item: pytest.Item) -> tuple[pytest.Mark, ...]:
+    return tuple(mark for mark in item.iter_markers(marker.NAME) if mark.args != (DERIVED,))
 
 
 def _not_gated(item: pytest.Item) -> NoVerdict:
     return NoVerdict(
         "not_gated",
         f"{item.nodeid} ran, but no verdict was asked for",
-        "A hook of a conftest file or plugin kept pytest-kosli's set-up from running.",
+        "Its mark came while it ran, or a hook of a conftest file or plugin kept pytest-kosli's "
+        "set-up from running.",
     )

@@ -69,6 +69,7 @@ class Settings:
     require: int | None
     all_or_nothing: bool
     exit_codes: bool
+    report: tuple[str, ...]
     origins: Mapping[str, Where]
     notes: tuple[str, ...]
 
@@ -120,7 +121,7 @@ def read(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Sett
     _choose_scope(found)
     values: dict[str, Any] = {row.name: _value(row, found[row.name]) for row in ROWS}
     origins = {name: given[0] if given else _DEFAULT for name, given in found.items()}
-    values["cassettes"] = _folder(config, origins["cassettes"].level) / values["cassettes"]
+    values["cassettes"] = folder(config, origins["cassettes"].level) / values["cassettes"]
     _hold_token(sources, values, origins)
     settings = Settings(**values, origins=MappingProxyType(origins), notes=_notes(environ))
     _check_together(settings)
@@ -245,12 +246,14 @@ def _value(row: Row, given: _Given | None) -> Any:
         if len(texts) > 1 and not row.many:
             raise ValueError(f"takes one value, not {len(texts)}")
         values = [row.parse(text) for text in texts]
+        if row.once and len(set(values)) < len(values):
+            raise ValueError("one value is given twice")
     except ValueError as error:
         raise pytest.UsageError(f"{where}: {error}") from None
     return tuple(dict.fromkeys(values)) if row.many else values[0]
 
 
-def _folder(config: pytest.Config, level: Level) -> Path:
+def folder(config: pytest.Config, level: Level) -> Path:
     """Return what a relative path is relative to, as people expect it of a shell and of a file."""
     if level is Level.FLAG:
         return config.invocation_params.dir

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 LIMIT = 300
 COMMANDS = ("::", "##")
@@ -31,6 +32,25 @@ def when(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment else "an unknown date"
 
 
+def span(first: datetime, last: datetime) -> str:
+    """Return the moment, the day or the days that two moments span."""
+    if when(first) == when(last):
+        return when(first)
+    days = [moment.astimezone(UTC).strftime("%Y-%m-%d") for moment in (first, last)]
+    return " to ".join(dict.fromkeys(days)) + " UTC"
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """Return ``1 artifact`` or ``2 artifacts``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def web_link(url: str) -> str:
+    """Return an address that a report may link to, or nothing: http(s), without credentials."""
+    try:
+        parts = urlsplit(url)
+        plain = url.isprintable() and not set(url) & set(" \\<>\"'`")
+        web = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        return url if plain and web else ""
+    except ValueError:
+        return ""

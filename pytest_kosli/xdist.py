@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_kosli.ledger import Plain
 
 INPUT = "kosli_folder"
+TRACE = "pytest-kosli demands a verdict"
+"""The keyword by which the controller knows a report that must carry facts of ours."""
 
 
 class Controller:
@@ -51,6 +53,20 @@ def is_controller(config: pytest.Config) -> bool:
 def is_worker(config: pytest.Config) -> bool:
     """Return whether this process is a worker."""
     return hasattr(config, "workerinput")
+
+
+OUTPUT = "kosli_deselected"
+
+
+def tell_controller(config: pytest.Config, deselected: list[str]) -> None:
+    """Leave, in a worker, the ids of the marked tests that a selection left out."""
+    config.workeroutput[OUTPUT] = deselected  # type: ignore[attr-defined]
+
+
+def told_by(node: Any) -> list[str]:
+    """Return, in the controller, what a worker left; nothing of one that crashed."""
+    told: list[str] = getattr(node, "workeroutput", {}).get(OUTPUT, [])
+    return told
 
 
 def shared_folder(config: pytest.Config) -> Path | None:

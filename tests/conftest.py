@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,11 @@ from tests.sandbox import Sandbox
 pytest_plugins = "pytester"
 
 TOKEN = "acme-sandbox-token"
+
+# pytester forgets what a run in this process has imported, but packages remember their modules: a
+# module that is met first in such a run would exist twice.
+for room in ("session", "api.cassettes", "api.http"):
+    importlib.import_module(f"pytest_kosli.{room}")
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +36,9 @@ def sandbox(acme: Sandbox) -> Iterator[Sandbox]:
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: pytest.TempPathFactory) -> None:
     """No setting of whoever runs these tests reaches them."""
     for name in list(os.environ):
-        if name.startswith(("KOSLI_", "CODEALIVE_", "GITHUB_")) or "proxy" in name.lower():
-            if name != "KOSLI_CLI":
-                monkeypatch.delenv(name)
+        theirs = name.startswith(("KOSLI_", "CODEALIVE_", "GITHUB_")) or "proxy" in name.lower()
+        if theirs and name != "KOSLI_CLI":
+            monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
 
@@ -54,4 +60,31 @@ def online(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 def everywhere(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Run a scenario without xdist, with it switched off, and with two workers."""
     arguments: tuple[str, ...] = request.param
-    return ("-p", "no:xdist") if not arguments else arguments
+    return arguments or ("-p", "no:xdist")
+
+
+NEIGHBOURS = ("-p", "no:hypothesispytest", "-p", "no:anyio")
+
+
+class Suite:
+    """Runs the files that pytester holds, in one of the ways of ``everywhere``."""
+
+    def __init__(self, pytester: pytest.Pytester, arguments: tuple[str, ...]) -> None:
+        self.pytester = pytester
+        # Neighbours that are slow to load; they have tests of their own.
+        self.arguments = (*NEIGHBOURS, "-p", "no:cacheprovider", *arguments)
+
+    def __call__(self, *arguments: str) -> pytest.RunResult:
+        return self.pytester.runpytest_inprocess(*self.arguments, *arguments)
+
+
+@pytest.fixture
+def alone(pytester: pytest.Pytester, online: Sandbox) -> Suite:
+    """A run in one process, without xdist."""
+    return Suite(pytester, ("-p", "no:xdist"))
+
+
+@pytest.fixture
+def each(pytester: pytest.Pytester, online: Sandbox, everywhere: tuple[str, ...]) -> Suite:
+    """A run in every way: one process without xdist, with it, and two workers."""
+    return Suite(pytester, everywhere)

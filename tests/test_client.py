@@ -85,8 +85,8 @@ def test_an_artifact_keeps_its_name(client: KosliClient, sandbox: Sandbox) -> No
 
 @pytest.mark.parametrize(
     "fingerprint",
-    ["", "abc", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "sha512:" + "a" * 64, "sha256:sha256:" + OURS,
-     "٣" * 64, OURS + "\n", "../" + "a" * 61],
+    ["", "abc", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "sha512:" + "a" * 64,
+     "sha256:sha256:" + OURS, "٣" * 64, OURS + "\n", "../" + "a" * 61],
 )  # fmt: skip
 def test_what_is_no_fingerprint_is_never_asked(fingerprint: str) -> None:
     client, exchange = canned(answer())

@@ -61,3 +61,13 @@ def test_a_release_from_cassettes_is_never_evidence_of_a_live_check() -> None:
     code, output = run("release", "--kosli-offline", "--kosli-require", "1")
     assert code == 1
     assert "--kosli-require 1: only 0 got a live, passing verdict" in output
+
+
+def test_source_is_green_and_says_what_ties_it_to_the_artifacts(
+    everywhere: tuple[str, ...],
+) -> None:
+    code, output = run("source", "--kosli-offline", *everywhere)
+    assert code == 0, output
+    assert "3 passed" in output
+    assert "REPLAY of source recorded 20" in output
+    assert "4 source checks: 4 hold; 2 pinned to a branch" in output

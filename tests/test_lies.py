@@ -237,12 +237,16 @@ def test_names_are_different() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
 
 
+def spoiled(row: Row) -> dict[str, Any]:
+    return {"body": row.about_ours(row.body), "status": 200} | row.fault
+
+
 @pytest.fixture
 def lying(online: Sandbox) -> Sandbox:
     for row in ROWS:
         online.fault(
             f"asserts/acme/fingerprint/{row.fingerprint}",
-            **({"body": row.about_ours(row.body)} | {"status": 200} | row.fault),
+            **spoiled(row),
         )
     return online
 

@@ -54,6 +54,7 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "require": [("3", 3), ("0", 0)],
     "all_or_nothing": [("", True), ("true", True)],
     "exit_codes": [("", True), ("1", True)],
+    "report": [("a.json", ("a.json",)), ("github", ("github",))],
 }
 ALLOWED = [(row, level) for row in ROWS for level in row.levels]
 FORBIDDEN = [(row, level) for row in ROWS for level in NAMED_LEVELS if level not in row.levels]
@@ -220,6 +221,7 @@ def test_who_may_set_what_is_the_design_and_nothing_else() -> None:
         "require": "FI",
         "all_or_nothing": "FI",
         "exit_codes": "FI",
+        "report": "FI",
     }
 
 
@@ -254,6 +256,7 @@ def test_without_anything_said_the_defaults_hold_and_none_is_open(start: Given) 
         require=None,
         all_or_nothing=False,
         exit_codes=False,
+        report=(),
         origins=settings.origins,
         notes=(),
     )

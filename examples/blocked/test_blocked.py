@@ -2,7 +2,9 @@
 
 import pytest
 
-WEB = "ghcr.io/acme/web:2.3.1@sha256:0722a81be99bd0aed9e4bcdf839ca9fd5b545349d1b72aaec5e89d115341c38c"
+WEB = (
+    "ghcr.io/acme/web:2.3.1@sha256:0722a81be99bd0aed9e4bcdf839ca9fd5b545349d1b72aaec5e89d115341c38c"
+)
 ORDERS = "sha256:daaf08e9c782d1826aae042f959c738eadf4f7798a6a985d304048bf0a0a0b0f"
 GATEWAY = "gateway=sha256:69278fa670bec371b36ca03ecd29dd801456565b369fb54e2d74261ae695c224"
 SEARCH = "search=sha256:e3cd926feace73da07339a8ecb6097de4f22355e0e0ad24ff7312b9a64fffee3"

@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, get_args
 
-from pytest_kosli.explain import main_reason
-from pytest_kosli.model import Artifact, NotChecked, NoVerdict, Outcome, Scope, Verdict
+from pytest_kosli.report.facts import NO_VERDICT, PASSING, Facts, urgency
 
-Facts = dict[str, Any]
+SOURCE = "source"
+"""The kind of facts that are about source, and no verdict on an artifact."""
 
-NO_VERDICT = "NO_VERDICT"
-NOT_CHECKED = "NOT_CHECKED"
-PASSING = (Outcome.COMPLIANT.value, Outcome.ALLOW_LISTED.value)
+ASKED = ("name", "artifact", "data_source", "contains", "lacks", "expected_sha256")
+"""What makes a source check the same as another."""
 
-
-def facts_of(
-    name: str,
-    artifact: Artifact | None,
-    scope: Scope,
-    result: Verdict | NoVerdict | NotChecked,
-    refused: bool,
-    by: str,
-) -> Facts:
-    """Return what a report carries about one check: texts, numbers, booleans, lists and None.
-
-    ``by`` is ``mark`` or ``call``; ``refused`` says that the settings turn the verdict down.
-    """
-    facts: Facts = {
-        "name": artifact.name if artifact else name,
-        "label": artifact.label if artifact else name,
-        "fingerprint": artifact.fingerprint if artifact else "",
-        "environment": (artifact.environment if artifact else None) or "",
-        "scope": str(scope) if scope else "",
-        "source": artifact.origin.source if artifact else "",
-        "by": by,
-        "refused": refused,
-        "replayed": False,
-    }
-    if isinstance(result, Verdict):
-        return facts | _verdict_facts(result)
-    if isinstance(result, NotChecked):
-        return facts | {"outcome": NOT_CHECKED, "code": "dry_run", "reason": "dry run"}
-    return facts | {"outcome": NO_VERDICT, "code": result.code, "reason": result.message}
-
-
-def _verdict_facts(verdict: Verdict) -> Facts:
-    listed = verdict.allow_listing
-    return {
-        "outcome": verdict.outcome.value,
-        "code": verdict.reasons[0].code if verdict.reasons else "",
-        "reason": main_reason(verdict),
-        "link": verdict.link,
-        "note": verdict.note,
-        "replayed": verdict.replayed,
-        "received_at": verdict.received_at.isoformat() if verdict.received_at else "",
-        "allow_listing": listed
-        and {
-            "by": listed.by,
-            "at": listed.at.isoformat() if listed.at else "",
-            "why": listed.why,
-        },
-    }
+Ended = Literal["unfinished", "passed", "xpassed", "xfailed", "skipped", "failed", "error"]
+WEIGHT: tuple[Ended, ...] = get_args(Ended)
+"""How a test may end; of two phases the word that stands further on counts."""
 
 
 @dataclass(slots=True)
@@ -70,9 +24,13 @@ class Item:
     """What one test learned, and how it ended."""
 
     facts: list[Facts] = field(default_factory=list)
+    sources: list[Facts] = field(default_factory=list)
+    flags: dict[str, list[str]] = field(default_factory=dict)
     marked: bool = False
     passed: bool = False
     failed: bool = False
+    ended: Ended = "unfinished"
+    where: tuple[str, int | None] = ("", None)
 
     @property
     def green(self) -> bool:
@@ -86,36 +44,58 @@ class Record:
 
     items: dict[str, Item] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
-    taken: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    uncollected: set[str] = field(default_factory=set)
     usage: list[str] = field(default_factory=list)
 
     def hear(
-        self, nodeid: str, when: str, outcome: str, payload: Facts | None, *, xfailed: bool
+        self,
+        nodeid: str,
+        when: str,
+        outcome: str,
+        payload: Facts | None,
+        *,
+        marked: bool,
+        xfailed: bool,
     ) -> None:
-        """Take in a report: its phase, its outcome, and what we put on it (None without)."""
-        if payload is None and nodeid not in self.items:
+        """Take in a report: its phase, its outcome, and what we put on it (None without).
+
+        ``marked`` says that it must carry facts of ours, sooner or later.
+        """
+        if payload is None and not marked and nodeid not in self.items:
             return
         item = self.items.setdefault(nodeid, Item())
         if when == "setup":
             item.passed = item.failed = False
+            item.ended = "unfinished"
+        item.marked = item.marked or marked
         item.failed = item.failed or outcome == "failed"
         if when == "call":
             item.passed = outcome == "passed" and not xfailed
+        item.ended = _ended(item.ended, when, outcome, xfailed=xfailed)
         if payload is not None:
-            item.facts += payload["checks"]
-            item.marked = item.marked or payload["marked"]
+            item.where = payload["file"], payload["line"]
+            for fact in payload["checks"]:
+                (item.sources if fact.get("kind") == SOURCE else item.facts).append(fact)
+            item.flags.update(payload["flags"])
             self.left_out.update(payload["left_out"])
-            self.taken.update(payload["taken"])
             self.usage += [fact["reason"] for fact in payload["checks"] if _is_usage(fact)]
 
     @property
     def facts(self) -> list[Facts]:
-        """Return the latest facts of each artifact and scope, the refused ones first."""
-        latest: dict[tuple[str, str], Facts] = {}
-        for item in self.items.values():
-            for fact in item.facts:
-                latest[fact["fingerprint"] or fact["name"], fact["scope"]] = fact
-        return sorted(latest.values(), key=_urgency)
+        """Return the worst facts of each artifact and scope, the refused ones first."""
+        every = sorted((fact for item in self.items.values() for fact in item.facts), key=urgency)
+        worst: dict[tuple[str, str], Facts] = {}
+        for fact in every:
+            worst.setdefault((fact["fingerprint"] or fact["name"], fact["scope"]), fact)
+        return list(worst.values())
+
+    @property
+    def sources(self) -> list[Facts]:
+        """Return the facts of source checks, the refused ones first; none is about an artifact."""
+        every = [fact for item in self.items.values() for fact in item.sources]
+        latest = {source_key(fact): fact for fact in every}
+        return sorted(latest.values(), key=lambda fact: (not fact["refused"], fact["label"]))
 
     @property
     def passing(self) -> set[str]:
@@ -129,13 +109,20 @@ class Record:
         }
 
     @property
+    def exit_code(self) -> int:
+        """Return 10 when an artifact is refused, 11 when one has no verdict and none is, else 0."""
+        if any(fact["refused"] for fact in self.facts):
+            return 10
+        return 11 if any(fact["outcome"] == NO_VERDICT for fact in self.facts) else 0
+
+    @property
     def swallowed(self) -> list[tuple[str, Facts]]:
         """Return refusals and missing verdicts that a passing test kept to itself."""
         return [
             (nodeid, fact)
             for nodeid, item in self.items.items()
             if item.green
-            for fact in item.facts
+            for fact in (*item.facts, *item.sources)
             if fact["refused"] or fact["outcome"] == NO_VERDICT
         ]
 
@@ -146,13 +133,9 @@ class Record:
             for nodeid, item in self.items.items()
             if item.marked and item.green and not item.facts
         ]
-        if dry_run:
-            return told
-        told += [
-            f"{name} got no verdict: no test that asks about it was run"
-            for name in flagged
-            if name not in self.taken
-        ]
+        if not dry_run:
+            owed = ((name, why) for name in flagged for why in self._owed(name))
+            told += [f"{name} got no verdict: {why}" for name, why in owed]
         if require is not None and len(self.passing) < require:
             told.append(
                 f"--kosli-require {require}: only {len(self.passing)} got a live, passing verdict "
@@ -160,20 +143,35 @@ class Record:
             )
         return told
 
+    def _owed(self, flag: str) -> Iterator[str]:
+        """Yield why something that a flag names has no verdict."""
+        asking = [item for item in self.items.values() if flag in item.flags]
+        if not asking:
+            yield "no test that asks about it was run"
+        judged = {name for item in asking if item.facts for name in item.flags[flag]}
+        missing = {name for item in asking for name in item.flags[flag]} - judged
+        if missing:
+            yield f"no test was run for {', '.join(sorted(missing))}"
+
+
+def source_key(fact: Facts) -> str:
+    """Return what a source check has in common with its like."""
+    return repr([fact.get(key) for key in ASKED])
+
+
+def _ended(so_far: Ended, when: str, outcome: str, *, xfailed: bool) -> Ended:
+    """Return how a test ended, after one more phase: an error outweighs a failure, that a pass."""
+    word: Ended
+    if outcome == "failed":
+        word = "failed" if when == "call" else "error"
+    elif outcome == "skipped":
+        word = "xfailed" if xfailed else "skipped"
+    elif outcome == "passed" and when == "call":
+        word = "xpassed" if xfailed else "passed"
+    else:
+        word = so_far
+    return max(so_far, word, key=WEIGHT.index)
+
 
 def _is_usage(fact: Facts) -> bool:
     return fact["by"] == "mark" and fact["code"] in ("usage_error", "no_scope")
-
-
-ORDER = (
-    Outcome.NON_COMPLIANT.value,
-    Outcome.UNKNOWN_ARTIFACT.value,
-    NO_VERDICT,
-    Outcome.ALLOW_LISTED.value,
-    NOT_CHECKED,
-    Outcome.COMPLIANT.value,
-)
-
-
-def _urgency(fact: Facts) -> tuple[bool, int, str, str]:
-    return not fact["refused"], ORDER.index(fact["outcome"]), fact["label"], fact["scope"]

@@ -8,16 +8,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pytest_kosli.model import Outcome
-from pytest_kosli.report.record import NO_VERDICT, NOT_CHECKED, Facts, Record
-from pytest_kosli.text import clean, count, when
+from pytest_kosli.report.facts import NOT_CHECKED, WORDS, Facts
+from pytest_kosli.report.record import Record
+from pytest_kosli.text import clean, count, span, when
 
 if TYPE_CHECKING:
     import pytest
 
 Line = tuple[str, dict[str, bool]]
 
-WORDS = {outcome.value: outcome.label for outcome in Outcome}
-WORDS |= {NO_VERDICT: "no verdict", NOT_CHECKED: "not checked"}
 RED, YELLOW, GREEN, BOLD = {"red": True}, {"yellow": True}, {"green": True}, {"bold": True}
 COLOURS = {
     Outcome.COMPLIANT.value: GREEN,
@@ -30,44 +29,44 @@ def write(
     reporter: pytest.TerminalReporter,
     record: Record,
     problems: Sequence[str],
-    mode: str,
     verbosity: int,
     width: int,
 ) -> None:
     """Print the summary; nothing where nothing was checked and nothing is wrong."""
-    told = list(lines(record, problems, mode, verbosity, width))
+    told = list(lines(record, problems, verbosity, width))
     if told:
         reporter.write_sep("=", "kosli")
         for text, markup in told:
             reporter.write_line(text, **markup)
 
 
-def lines(
-    record: Record, problems: Sequence[str], mode: str, verbosity: int, width: int
-) -> Iterator[Line]:
+def lines(record: Record, problems: Sequence[str], verbosity: int, width: int) -> Iterator[Line]:
     """Yield the lines of the summary; the table only where the run is not quiet."""
     facts = record.facts
     if facts:
-        yield from _notices(facts, mode)
+        yield from _notices(facts)
     if verbosity >= 0:
         yield from _table(facts, width)
     if verbosity >= -1 and facts:
         yield from _details(record, facts)
         yield _counts(facts)
+    if record.sources:
+        from pytest_kosli.report import sources
+
+        yield from sources.lines(record.sources, verbosity, width)
     for nodeid, fact in record.swallowed:
-        word = WORDS[fact["outcome"]]
+        word = WORDS.get(fact["outcome"], "not as asserted")
         yield f"{clean(fact['label'])} is {word}, but {clean(nodeid)} passed", RED | BOLD
     for problem in problems:
         yield clean(problem, 1000), RED | BOLD
 
 
-def _notices(facts: list[Facts], mode: str) -> Iterator[Line]:
+def _notices(facts: list[Facts]) -> Iterator[Line]:
     dates = sorted(fact["received_at"] for fact in facts if fact["replayed"])
-    if mode == "dry run":
+    if any(fact["outcome"] == NOT_CHECKED for fact in facts):
         yield "DRY RUN: Kosli was not asked, nothing was checked", YELLOW | BOLD
     if dates:
-        first, last = (when(datetime.fromisoformat(date)) for date in (dates[0], dates[-1]))
-        recorded = first if first == last else f"from {first} to {last}"
+        recorded = span(*(datetime.fromisoformat(date) for date in (dates[0], dates[-1])))
         yield f"REPLAY of cassettes recorded {recorded}: Kosli was not asked now", YELLOW | BOLD
 
 
@@ -78,8 +77,8 @@ def _table(facts: list[Facts], width: int) -> Iterator[Line]:
     rows = [
         (
             WORDS[fact["outcome"]],
-            clean(fact["label"], 40),
-            clean(fact["scope"], 40) if scopes else "",
+            clean(fact["label"], 32),
+            clean(fact["scope"], 28) if scopes else "",
             clean(fact["reason"] if fact["outcome"] != Outcome.COMPLIANT.value else ""),
         )
         for fact in facts

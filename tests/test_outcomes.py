@@ -1,0 +1,511 @@
+"""What a verdict, a missing one and a dry run make of a test, in every phase and kind of test."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Suite
+from tests.sandbox import Sandbox
+from tests.story import CRON, LEDGER, PAYMENTS, REPORTS, WEB
+
+REFUSED = {"web": WEB, "cron": CRON}
+
+
+def marked(fingerprint: str, scope: str = 'environment="prod"') -> str:
+    """A test that leaves a trace when its body or its fixture runs."""
+    return f"""
+        import pathlib, pytest
+
+        @pytest.fixture
+        def deploy():
+            pathlib.Path("deployed").touch()
+
+        @pytest.mark.kosli("sha256:{fingerprint}", {scope})
+        def test_release(deploy):
+            pathlib.Path("ran").touch()
+    """
+
+
+def traces(pytester: pytest.Pytester) -> set[str]:
+    return {name for name in ("deployed", "ran") if (pytester.path / name).exists()}
+
+
+def test_the_body_runs_for_a_compliant_artifact(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(marked(PAYMENTS))
+    result = each()
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+    assert traces(pytester) == {"deployed", "ran"}
+
+
+@pytest.mark.parametrize("fingerprint", REFUSED.values(), ids=REFUSED)
+def test_a_refused_artifact_fails_its_test_and_nothing_is_set_up(
+    each: Suite, pytester: pytest.Pytester, fingerprint: str
+) -> None:
+    pytester.makepyfile(marked(fingerprint))
+    result = each()
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
+    assert traces(pytester) == set()
+
+
+def test_an_allow_listed_artifact_passes_unless_a_flag_says_otherwise(
+    each: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(marked(LEDGER))
+    result = each()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["d4d1d5d was allow-listed by *", "*INC-42*"])
+
+    strict = each("--kosli-allow-listed=fail")
+    strict.assert_outcomes(failed=1)
+    strict.stdout.fnmatch_lines(["E * is only allow-listed: *"])
+
+
+def test_no_session_fixture_runs_on_behalf_of_a_refused_test(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(f"""
+        import pathlib, pytest
+
+        @pytest.fixture(scope="session", autouse=True)
+        def deploy():
+            pathlib.Path("deployed").touch()
+
+        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+        class TestRelease:
+            @classmethod
+            def setup_class(cls):
+                pathlib.Path("ran").touch()
+
+            def test_it(self):
+                pass
+    """)
+    alone().assert_outcomes(failed=1)
+    assert traces(pytester) == set()
+
+
+def without_policies(answer: dict[str, Any]) -> None:
+    answer["policy_evaluations"] = []
+
+
+def about_another(answer: dict[str, Any]) -> None:
+    answer["fingerprint"] = "0" * 64
+
+
+FAULTS: dict[str, Callable[[Sandbox], None]] = {
+    "outage": lambda sandbox: sandbox.fault("asserts/*", status=503),
+    "cut": lambda sandbox: sandbox.fault("asserts/*", cut=10),
+    "401": lambda sandbox: sandbox.fault("asserts/*", status=401),
+    "403": lambda sandbox: sandbox.fault("asserts/*", status=403),
+    "a page": lambda sandbox: sandbox.fault("asserts/*", body="<html>", content_type="text/html"),
+    "half a document": lambda sandbox: sandbox.fault("asserts/*", body='{"compliant": true'),
+    "a bare true": lambda sandbox: sandbox.fault("asserts/*", body={"compliant": True}),
+    "another artifact": lambda sandbox: sandbox.fault("asserts/*", lie=about_another),
+    "no policies": lambda sandbox: sandbox.fault("asserts/*", lie=without_policies),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_without_a_verdict_a_test_is_an_error_and_nothing_is_set_up(
+    alone: Suite, online: Sandbox, pytester: pytest.Pytester, fault: Callable[[Sandbox], None]
+) -> None:
+    fault(online)
+    pytester.makepyfile(marked(PAYMENTS))
+    result = alone()
+    result.assert_outcomes(errors=1)
+    assert result.ret == 1
+    assert traces(pytester) == set()
+    result.stdout.fnmatch_lines(["E   e49d561: no verdict (*)"])
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ['environment="nope"', 'policy="nope"', 'flow="nope"', 'environment="beta"'],
+    ids=["environment", "policy", "flow", "no policies"],
+)
+def test_a_scope_that_kosli_can_not_judge_by_is_an_error(
+    each: Suite, pytester: pytest.Pytester, scope: str
+) -> None:
+    fingerprint = REPORTS if "beta" in scope else PAYMENTS
+    pytester.makepyfile(marked(fingerprint, scope))
+    result = each()
+    result.assert_outcomes(errors=1)
+    assert traces(pytester) == set()
+
+
+def test_an_unknown_flow_is_not_called_an_unknown_artifact(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(marked(PAYMENTS, 'flow="web-ci"'))
+    result = alone()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*is unknown to Kosli*"])
+
+
+def dry_flag(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    return ("--kosli-dry-run",)
+
+
+def dry_variable(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    monkeypatch.setenv("KOSLI_DRY_RUN", "true")
+    return ()
+
+
+def dry_token(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    monkeypatch.setenv("KOSLI_API_TOKEN", "DRY_RUN")
+    return ()
+
+
+@pytest.mark.parametrize("how", [dry_flag, dry_variable, dry_token])
+def test_a_dry_run_skips_every_check_and_sends_nothing(
+    each: Suite,
+    online: Sandbox,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    how: Callable[[pytest.MonkeyPatch], tuple[str, ...]],
+) -> None:
+    pytester.makepyfile(
+        marked(WEB)
+        + f"""
+        @pytest.mark.kosli(snapshot="prod")
+        def test_all():
+            pass
+
+        def test_call(assert_compliant):
+            assert_compliant("sha256:{WEB}", environment="prod")
+
+        @pytest.fixture(scope="session")
+        def gate(assert_compliant):
+            return assert_compliant(["sha256:{WEB}"], environment="prod")
+
+        def test_one(gate): pass
+        def test_two(gate): pass
+
+        def test_client(kosli_client):
+            kosli_client.environment("prod")
+        """
+    )
+    result = each(*how(monkeypatch))
+    result.assert_outcomes(skipped=6)
+    assert result.ret == 0
+    assert traces(pytester) == set()
+    assert online.requests == []
+    result.stdout.fnmatch_lines(["*DRY RUN: Kosli was not asked, nothing was checked*"])
+
+
+PHASES = {
+    "body": """
+        def test_it(assert_compliant):
+            assert_compliant(WHAT, environment="prod")
+    """,
+    "function fixture": """
+        import pytest
+
+        @pytest.fixture
+        def gate(assert_compliant):
+            assert_compliant(WHAT, environment="prod")
+
+        def test_it(gate):
+            pass
+    """,
+    "session fixture": """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def gate(assert_compliant):
+            assert_compliant(WHAT, environment="prod")
+
+        def test_it(gate):
+            pass
+    """,
+    "marker": """
+        import pytest
+
+        @pytest.mark.kosli(WHAT, environment="prod")
+        def test_it():
+            pass
+    """,
+    "class": """
+        import pytest
+
+        @pytest.mark.kosli(WHAT, environment="prod")
+        class TestIt:
+            def test_it(self):
+                pass
+    """,
+    "unittest method": """
+        import pytest, unittest
+
+        @pytest.mark.kosli(WHAT, environment="prod")
+        class TestIt(unittest.TestCase):
+            def test_it(self):
+                raise RuntimeError("the body ran")
+    """,
+    "unittest body": """
+        import pytest, unittest
+
+        class TestIt(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def take(self, assert_compliant):
+                self.assert_compliant = assert_compliant
+
+            def test_it(self):
+                self.assert_compliant(WHAT, environment="prod")
+    """,
+    "parametrised": """
+        import pytest
+
+        @pytest.mark.parametrize("region", ["eu"])
+        @pytest.mark.kosli(WHAT, environment="prod")
+        def test_it(region):
+            pass
+    """,
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [(f"sha256:{WEB}", {"failed": 1}), ("sha256:12", {"errors": 1})],
+    ids=["refused", "no verdict"],
+)
+def test_the_exception_decides_in_every_phase(
+    alone: Suite, pytester: pytest.Pytester, phase: str, what: str, expected: dict[str, int]
+) -> None:
+    pytester.makepyfile(PHASES[phase].replace("WHAT", repr(what)))
+    result = alone()
+    result.assert_outcomes(**expected)
+    result.stdout.no_fnmatch_line("*pytest_kosli/*.py:*")
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        (f"sha256:{WEB}", {"passed": 1, "failed": 1}),
+        ("sha256:12", {"passed": 1, "errors": 1}),
+    ],
+    ids=["refused", "no verdict"],
+)
+def test_the_exception_decides_in_a_teardown(
+    each: Suite, pytester: pytest.Pytester, what: str, expected: dict[str, int]
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.fixture
+        def gate(assert_compliant):
+            yield
+            assert_compliant({what!r}, environment="prod")
+
+        def test_it(gate):
+            pass
+    """)
+    result = each("--kosli-require=0")
+    result.assert_outcomes(**expected)
+    assert result.ret == 1
+
+
+def test_an_exception_of_the_library_alone_decides_as_well(
+    alone: Suite, online: Sandbox, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(f"""
+        from pytest_kosli.api.kosli import KosliClient
+
+        def test_it():
+            KosliClient("acme", host={online.url!r}, max_api_retries=0).environment("nope")
+    """)
+    alone().assert_outcomes(errors=1)
+
+
+def test_a_doctest_that_is_marked_late_is_judged(alone: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(f"""
+        import pytest
+
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.add_marker(pytest.mark.kosli("sha256:{WEB}", environment="prod"))
+    """)
+    pytester.makepyfile(
+        release='''
+        """
+        >>> 1 + 1
+        2
+        """
+        '''
+    )
+    alone("--doctest-modules", "release.py").assert_outcomes(failed=1)
+
+
+EXCUSES = {
+    "xfail": "xfail",
+    "strict": "xfail(strict=True)",
+    "raises": "xfail(raises=AssertionError)",
+    "raises anything": "xfail(raises=Exception)",
+    "not run": "xfail(run=False)",
+}
+
+
+@pytest.mark.parametrize("excuse", EXCUSES.values(), ids=EXCUSES)
+def test_no_xfail_excuses_a_refused_or_missing_verdict(
+    alone: Suite, pytester: pytest.Pytester, excuse: str
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.{excuse}
+        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+        def test_refused(): pass
+
+        @pytest.mark.{excuse}
+        @pytest.mark.kosli("sha256:{WEB}", environment="nope")
+        def test_unknown(): pass
+    """)
+    result = alone()
+    result.assert_outcomes(failed=1, errors=1)
+    assert result.ret == 1
+
+
+@pytest.mark.parametrize("excuse", list(EXCUSES.values())[:4], ids=list(EXCUSES)[:4])
+def test_no_xfail_excuses_a_refusing_call(
+    alone: Suite, pytester: pytest.Pytester, excuse: str
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.{excuse}
+        def test_refused(assert_compliant):
+            assert_compliant("sha256:{WEB}", environment="prod")
+    """)
+    result = alone()
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
+
+
+def test_an_xfail_still_excuses_the_test_itself(alone: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.xfail
+        @pytest.mark.kosli("sha256:{PAYMENTS}", environment="prod")
+        def test_it():
+            assert False
+
+        @pytest.mark.xfail(run=False)
+        @pytest.mark.kosli("sha256:{PAYMENTS}", environment="prod")
+        def test_not_run():
+            assert False
+    """)
+    alone().assert_outcomes(xfailed=2)
+
+
+def test_a_skip_comes_before_a_verdict(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        MARK = pytest.mark.kosli("sha256:{WEB}", environment="prod")
+
+        @pytest.mark.skip(reason="not today")
+        @MARK
+        def test_skip(): pass
+
+        @pytest.mark.skipif(True, reason="never")
+        @MARK
+        def test_skipif(): pass
+    """)
+    pytester.makepyfile(
+        test_needs=f"""
+        import pytest
+
+        pytest.importorskip("no_such_module")
+
+        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+        def test_it(): pass
+        """
+    )
+    result = each()
+    result.assert_outcomes(skipped=3)
+    assert result.ret == 0
+
+
+def test_a_conftest_may_skip_before_us(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_setup(item):
+            pytest.skip("not on this machine")
+    """)
+    pytester.makepyfile(marked(WEB))
+    each().assert_outcomes(skipped=1)
+
+
+def test_junit_tells_failure_from_error_from_skip(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.kosli("sha256:{PAYMENTS}", environment="prod")
+        def test_compliant(): pass
+
+        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+        def test_refused(): pass
+
+        @pytest.mark.kosli("sha256:{WEB}", environment="nope")
+        def test_unknown(): pass
+
+        def test_call(assert_compliant):
+            assert_compliant("sha256:12", environment="prod")
+
+        @pytest.fixture
+        def late(assert_compliant):
+            yield
+            assert_compliant("sha256:{WEB}", environment="prod")
+
+        def test_teardown(late): pass
+    """)
+    each("--junit-xml=out.xml")
+    assert junit(pytester.path / "out.xml") == {
+        "test_compliant": [],
+        "test_refused": ["failure"],
+        "test_unknown": ["error"],
+        "test_call": ["error"],
+        "test_teardown": ["failure"],
+    }
+    each("--junit-xml=dry.xml", "--kosli-dry-run")
+    told = junit(pytester.path / "dry.xml")
+    assert told["test_refused"] == told["test_call"] == ["skipped"]
+
+
+def junit(path: Path) -> dict[str, list[str]]:
+    cases = ET.parse(path).getroot().iter("testcase")
+    return {
+        case.attrib["name"].split("[")[0]: [
+            child.tag for child in case if child.tag != "properties"
+        ]
+        for case in cases
+    }
+
+
+@pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native", "no"])
+def test_a_refusal_reads_well_in_every_traceback_style(
+    alone: Suite, pytester: pytest.Pytester, style: str
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+        def test_mark(): pass
+
+        def test_call(assert_compliant):
+            assert_compliant("sha256:{WEB}", environment="prod")
+    """)
+    result = alone(f"--tb={style}")
+    result.assert_outcomes(failed=2)
+    told = result.stdout.str()
+    assert "pytest_kosli/" not in told
+    assert ("0722a81 is not compliant: snyk-scan missing" in told) == (style != "no")

@@ -1,0 +1,123 @@
+"""The end of a run: refused first, one line an artifact, then what must be said."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_kosli.model import Artifact, NoVerdict, Origin, Scope
+from pytest_kosli.report import terminal
+from pytest_kosli.report.facts import facts_of
+from pytest_kosli.report.record import Record
+from tests.conftest import Suite
+from tests.story import LEDGER, PAYMENTS
+
+PROD = "import pytest\n@pytest.mark.kosli(snapshot='prod')\ndef test_it(): pass\n"
+
+
+def section(result: pytest.RunResult) -> list[str]:
+    lines = result.outlines
+    start = next(n for n, line in enumerate(lines) if line.startswith("=") and " kosli " in line)
+    end = next(
+        n for n, line in enumerate(lines[start + 1 :], start + 1) if line[:2] in ("==", "9 ")
+    )
+    return lines[start + 1 : end]
+
+
+def test_one_line_an_artifact_refused_first(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PROD)
+    lines = section(each())
+    assert lines[0] == "against environment prod"
+    table = lines[1:11]
+    assert [line.split("  ")[0] for line in table] == (
+        ["non-compliant"] * 6 + ["unknown artifact"] * 2 + ["allow-listed", "compliant"]
+    )
+    assert all(len(line) <= 80 for line in table)
+    assert "web 0722a81" in "".join(table)
+    assert lines[11].startswith("ledger d4d1d5d was allow-listed by 29f67c3c")
+    assert lines[12] == (
+        "  2026-06-03 02:58 UTC: INC-42: stop the double posting, scan follows by noon"
+    )
+    assert (
+        lines[13] == "10 checks: 6 non-compliant, 2 unknown artifact, 1 allow-listed, 1 compliant"
+    )
+
+
+def test_a_quiet_run_has_no_table_and_a_quieter_one_nothing(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.kosli('sha256:{PAYMENTS}', environment='prod')\n"
+        "def test_it(): pass\n"
+    )
+    quiet = alone("-q").stdout.str()
+    assert "1 check: 1 compliant" in quiet
+    assert "against environment" not in quiet
+    assert "kosli" not in alone("-qq").stdout.str()
+
+
+def test_a_wide_terminal_cuts_less(
+    alone: Suite, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.kosli('hotfix-{'x' * 20}=sha256:{LEDGER}', "
+        "environment='prod')\ndef test_it(): pass\n"
+    )
+    monkeypatch.setenv("COLUMNS", "200")
+    alone().stdout.fnmatch_lines(["allow-listed *INC-42*scan follows by noon"])
+    monkeypatch.setenv("COLUMNS", "60")
+    assert any(line.endswith("…") and len(line) == 60 for line in alone().outlines)
+
+
+def test_a_replay_says_so_with_its_date(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.kosli('sha256:{PAYMENTS}', environment='prod')\n"
+        "def test_it(): pass\n"
+    )
+    assert each("--kosli-record").ret == 0
+    result = each("--kosli-offline", "-q")
+    result.stdout.fnmatch_lines(["REPLAY of cassettes recorded 20* UTC: Kosli was not asked now"])
+
+
+def test_a_dry_run_says_so_in_header_and_summary(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PROD)
+    result = each("--kosli-dry-run")
+    result.stdout.fnmatch_lines(
+        ["kosli: dry run (--kosli-dry-run), nothing is checked*", "DRY RUN: Kosli was not asked*"]
+    )
+
+
+def test_a_run_without_kosli_prints_nothing(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    result = each()
+    assert "kosli:" not in result.stdout.str()
+    result.stdout.no_fnmatch_line("=* kosli =*")
+
+
+HOSTILE = "evil\x1b[2J\r\n\u202egood"
+
+
+def test_hostile_names_are_escaped() -> None:
+    artifact = Artifact("a" * 64, HOSTILE, Origin("snapshot"), "prod")
+    error = NoVerdict("mismatch", f"about {HOSTILE}")
+    fact = facts_of(HOSTILE, artifact, Scope("prod"), error, False, "call")
+    record = Record()
+    payload = {"checks": [fact], "flags": {}, "left_out": [HOSTILE], "file": "", "line": 0}
+    for when in ("setup", "call"):
+        record.hear(f"test_a.py::{HOSTILE}", when, "passed", payload, marked=False, xfailed=False)
+    told = [text for text, _ in terminal.lines(record, [HOSTILE], 0, 80)]
+    assert told
+    for line in told:
+        assert line.isprintable(), line
+    assert any("but test_a.py" in line for line in told)
+
+
+def test_a_hostile_environment_is_escaped_in_a_whole_run(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.kosli('sha256:12\\x1b[2J', environment='prod')\n"
+        "def test_it(): pass\n"
+    )
+    result = alone("--color=no")
+    result.assert_outcomes(errors=1)
+    assert "\x1b" not in result.stdout.str()

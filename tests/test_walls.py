@@ -1,0 +1,158 @@
+"""The floors of the house: which room may import which, and which libraries live where."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_kosli
+
+HOUSE = Path(pytest_kosli.__file__).parent
+
+GROUND = {"model", "text"}
+CLIENT = GROUND | {"answers", "judge", "api.host", "fingerprint"}
+
+# From the ground: a room, and the rooms it may import when it is loaded or later. What is not
+# listed is a pytest room, on top: it may import all of these.
+FLOORS: dict[str, set[str]] = {
+    "model": set(),
+    "text": set(),  # other people's text made harmless: below every room that shows some
+    "explain": GROUND,
+    "answers": GROUND,
+    "judge": GROUND | {"answers"},
+    "source": GROUND | {"answers"},
+    "fingerprint": GROUND,
+    "api": CLIENT | {"source", "__init__"},  # source is to CodeAlive what the judge is to Kosli
+    "ledger": CLIENT | {"api"},
+    "discovery": CLIENT | {"api"},
+    "report": GROUND | {"explain", "__init__"},
+    "configfile": {"options"},  # ~/.kosli.yml: read by settings alone
+    # The table. Checks of addresses are the client's, kinds of reports the reports'.
+    "options": {"model", "api", "report"},
+}
+
+PYTEST_FREE = {"model", "text", "explain", "answers", "judge", "source", "fingerprint", "api",
+               "ledger", "discovery", "configfile"}  # fmt: skip
+LIBRARIES = {
+    "requests": {"api.http"},
+    "urllib3": {"api.http"},
+    "vcr": {"api.cassettes"},
+}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(HOUSE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__") or "__init__"
+
+
+def floor(name: str) -> str:
+    return name.split(".")[0]
+
+
+ROOMS = {room(path): path for path in sorted(HOUSE.rglob("*.py"))}
+
+
+def imported(path: Path, *, at_load: bool = False) -> Iterator[str]:
+    """Yield the full names that a file imports, types included unless ``at_load``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in _statements(tree) if at_load else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "no relative imports"
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                known = deeper.removeprefix("pytest_kosli.") in ROOMS
+                yield deeper if known else str(node.module)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield what runs when a module is loaded: no function bodies, nothing for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from (inner for part in node.orelse for inner in (part, *_statements(part)))
+            continue
+        yield node
+        yield from _statements(node)
+
+
+def ours(path: Path, *, at_load: bool = False) -> set[str]:
+    return {
+        name.removeprefix("pytest_kosli.") if name != "pytest_kosli" else "__init__"
+        for name in imported(path, at_load=at_load)
+        if floor(name) == "pytest_kosli"
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in ROOMS if floor(name) in FLOORS])
+def test_no_arrow_runs_up(name: str) -> None:
+    allowed = FLOORS[floor(name)]
+    up = {
+        other
+        for other in ours(ROOMS[name])
+        if other not in allowed and floor(other) not in allowed | {floor(name)}
+    }
+    assert up == set()
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_only_the_pytest_rooms_know_pytest(name: str) -> None:
+    found = {floor(one) for one in imported(ROOMS[name])}
+    if floor(name) in PYTEST_FREE:
+        assert not found & {"pytest", "_pytest", "pluggy"}
+    if floor(name) == "report":
+        assert "pytest" not in {floor(one) for one in imported(ROOMS[name], at_load=True)}
+    assert "_pytest" not in found
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_each_library_lives_in_one_room(name: str) -> None:
+    found = {floor(one) for one in imported(ROOMS[name])}
+    for library, rooms in LIBRARIES.items():
+        assert library not in found or name in rooms
+
+
+def test_there_is_no_circle() -> None:
+    graph = {name: ours(path, at_load=True) & set(ROOMS) - {name} for name, path in ROOMS.items()}
+    done: set[str] = set()
+    while free := {name for name in graph if name not in done and graph[name] <= done}:
+        done |= free
+    assert set(graph) - done == set()
+
+
+ROOMS_ON_TOP = {
+    "__init__": "what a test suite may import",
+    "plugin": "pytest's hooks",
+    "options": "the table of settings",
+    "settings": "what the table comes to in this run: not loaded where Kosli is not used",
+    "configfile": "the Kosli CLI's own file, in three formats",
+    "marker": "the mark",
+    "fixtures": "the fixtures, light",
+    "handles": "what the fixtures hand to tests: heavy, so not in fixtures",
+    "session": "what a run does at each hook",
+    "run": "what a run asks: settings, the way to Kosli, plans",
+    "enforce": "verdicts become exceptions, and facts on the item",
+    "flagged": "what flags name and no test takes up",
+    "outcome": "the exception decides a report",
+    "references": "references, resolved once a run",
+    "gate": "the ready-made suite",
+    "reporting": "report files: made ready first, written last",
+    "xdist": "what controller and workers share",
+    "hookspecs": "what others may implement",
+    "assert_source": "source, as tests ask for it",
+    "source_fixtures": "the fixtures for source, light",
+}
+
+
+def test_each_room_has_one_job_and_is_known_here() -> None:
+    top = {name for name in ROOMS if "." not in name and ROOMS[name].stem != "__init__"}
+    known = set(FLOORS) | set(ROOMS_ON_TOP)
+    assert top - known == set()
+    for name, path in ROOMS.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), f"{name} does not say what it is for"
