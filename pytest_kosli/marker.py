@@ -46,6 +46,10 @@ class Parametrised:
     plan: Plan
 
 
+READ: pytest.StashKey[dict[int, tuple[pytest.Mark, Plan]]] = pytest.StashKey()
+"""The marks that have been read, by identity, each kept alive beside its plan."""
+
+
 def kosli(
     *references: str,
     snapshot: str | None = None,
@@ -119,10 +123,14 @@ def plan_of(node: pytest.Item) -> Plan | None:
 
 
 def _read(node: pytest.Item, mark: pytest.Mark) -> Plan:
-    try:
-        return kosli(*mark.args, **mark.kwargs)
-    except (TypeError, ValueError) as error:
-        raise _bad_mark(node, str(error)) from None
+    """Return the plan of one mark, read once: a thousand items may share its references."""
+    known = node.config.stash.setdefault(READ, {})
+    if id(mark) not in known:
+        try:
+            known[id(mark)] = mark, kosli(*mark.args, **mark.kwargs)
+        except (TypeError, ValueError) as error:
+            raise _bad_mark(node, str(error)) from None
+    return known[id(mark)][1]
 
 
 def _closest(node: pytest.Item, what: str, named: list[tuple[object, T | None]]) -> T | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_kosli.explain import no_verdict
 from pytest_kosli.model import KosliError, NotChecked, NoVerdict
+
+PLUGIN = Path(__file__).with_name("plugin.py")
+"""What is raised by a hook of ours has no line of the test to show."""
 
 
 def settle(item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
@@ -24,9 +28,13 @@ def settle(item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestRep
         _skip(item, report, str(error))
         return
     report.outcome = "failed"
-    report.when = "call" if isinstance(error, AssertionError) else "setup"
+    if isinstance(error, AssertionError):
+        report.when = "call"
+    elif call.when != "teardown":
+        report.when = "setup"
     lines = no_verdict(error) if isinstance(error, NoVerdict) else str(error).splitlines()
-    _tell(item, call.excinfo, report, lines, in_test=call.when == "call")
+    in_test = call.when == "call" and call.excinfo.traceback[0].path != PLUGIN
+    _tell(item, call.excinfo, report, lines, in_test=in_test)
 
 
 def fail(item: pytest.Item, report: pytest.TestReport, error: NoVerdict) -> None:

@@ -339,7 +339,7 @@ def test_the_two_commands_of_the_readme_are_one_line_each_and_ci_runs_them() -> 
     assert list(found) == ["release", "tests"]
     assert all(text.count("\n") == 1 for text in found.values())
     assert found["release"].endswith(".venv/bin/pytest examples/release --kosli-offline\n")
-    assert found["tests"].endswith(".venv/bin/pytest\n")
+    assert found["tests"].endswith(".venv/bin/pytest -n 2\n")
     run = ROOT / ".ci" / "run"
     if run.exists():  # it is not in a source distribution
         script = run.read_text("utf-8")

@@ -80,7 +80,7 @@ class _Folder:
             with os.scandir(path) as entries:
                 names = [self._note(entry) for entry in entries]
         except OSError as error:
-            raise file.refusal(error, path) from error
+            raise file.refusal(error, path) from None
         names.sort()
         self.names = iter(names)
 
@@ -174,7 +174,7 @@ class _Walk:
             content, _ = file.digest(path)
         except NoVerdict as error:
             if error.code == "no_such_path":
-                raise file.changed(path) from error
+                raise file.changed(path) from None
             raise
         if relative == self._ignore.name:
             self._check_ignore_file(content, path)
@@ -186,7 +186,7 @@ class _Walk:
             to_folder = stat.S_ISDIR(os.stat(path).st_mode)
             target = os.readlink(path)
         except OSError as error:
-            raise file.refusal(error, path) from error
+            raise file.refusal(error, path) from None
         if to_folder:
             self._add(name)
             self._add(target)
@@ -204,7 +204,7 @@ def _checked_root(path: bytes) -> tuple[int, ...]:
         status = os.stat(path)
         is_link = stat.S_ISLNK(os.lstat(path).st_mode)
     except OSError as error:
-        raise file.refusal(error, path) from error
+        raise file.refusal(error, path) from None
     shown = printable(path)
     if not stat.S_ISDIR(status.st_mode):
         raise NoVerdict(
@@ -230,7 +230,7 @@ def _ignore_file(root: bytes) -> _Ignore:
     except FileNotFoundError:
         return _Ignore()
     except OSError as error:
-        raise file.refusal(error, root) from error
+        raise file.refusal(error, root) from None
     same = sorted(name for name in names if os.fsdecode(name).casefold() == IGNORE_FILE)
     if not same:
         return _Ignore()
@@ -247,7 +247,7 @@ def _content(path: bytes) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise file.refusal(error, path) from error
+        raise file.refusal(error, path) from None
     if stat.S_ISDIR(mode):
         return b""
     raise file.wrong_kind(mode, path)
@@ -267,9 +267,9 @@ def _find(finder: Finder, pattern: bytes, root: bytes, source: str) -> set[bytes
             f"the pattern {shown} of {source} can not be used for {printable(root)}: {error}",
             "Patterns follow Go's filepath.Match: * ? [a-z] [^a-z], and \\ before a character "
             "that is meant as it stands. Names of files that ** meets are read as patterns too.",
-        ) from error
+        ) from None
     except OSError as error:
-        raise file.refusal(error, error.filename or root) from error
+        raise file.refusal(error, error.filename or root) from None
 
 
 def _nothing(path: bytes, excluded: list[str]) -> NoVerdict:

@@ -44,7 +44,7 @@ def digest(path: bytes) -> tuple[str, int]:
         finally:
             os.close(fd)
     except OSError as error:
-        raise refusal(error, path) from error
+        raise refusal(error, path) from None
     if stamp(before) != stamp_now(path):
         raise changed(path)
     return hexdigest, before.st_size

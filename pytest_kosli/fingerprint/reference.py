@@ -90,7 +90,7 @@ def _named(text: str, base: str) -> Reference | None:
             custom=error.custom,
             reference=error.reference,
             name=name,
-        ) from error
+        ) from None
     if exists:
         raise BadReferenceError(
             f"{printable(text)} is an existing path, and {printable(rest)} is a reference too: "

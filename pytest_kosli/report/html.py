@@ -12,6 +12,7 @@ from pytest_kosli import __version__
 from pytest_kosli.report.evidence import Check, Evidence
 from pytest_kosli.report.facts import NO_VERDICT, ORDER, WORDS
 from pytest_kosli.report.notices import notices, stamp, verdict
+from pytest_kosli.report.sources import WORDS as SOURCE_WORDS
 from pytest_kosli.text import clean, count, web_link, when
 
 LONGEST = 2000
@@ -54,7 +55,12 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"when": when, "web": web_link, "failed": _failed}
-    environment.globals |= {"WORDS": WORDS, "count": count, "version": __version__}
+    environment.globals |= {
+        "WORDS": WORDS,
+        "SOURCE_WORDS": SOURCE_WORDS,
+        "count": count,
+        "version": __version__,
+    }
     return environment
 
 

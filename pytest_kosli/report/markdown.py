@@ -12,12 +12,14 @@ from html import escape
 from pytest_kosli.report.evidence import Check, Evidence, Reason
 from pytest_kosli.report.facts import WORDS
 from pytest_kosli.report.notices import headline, notices
+from pytest_kosli.report.sources import WORDS as SOURCE_WORDS
 from pytest_kosli.text import clean, count, web_link, when
 
 LIMIT = 900_000
 """Bytes: a job summary of GitHub's holds 1 MiB a step and shows nothing of a larger one."""
 
 MANY = 12
+LONGEST = 200
 SIGNS = {
     "COMPLIANT": "✅",
     "ALLOW_LISTED": "⚠️",
@@ -115,6 +117,15 @@ def _items(reasons: list[Reason]) -> Iterator[str]:
 
 
 def _foot(evidence: Evidence) -> Iterator[str]:
+    if evidence.sources:
+        yield ""
+        yield f"<details><summary>{count(len(evidence.sources), 'source check')}</summary><ul>"
+        for source in evidence.sources[:LONGEST]:
+            why = f": {text(source.reason)}" if source.reason else ""
+            yield f"<li>{code(source.identifier)} {SOURCE_WORDS[source.outcome]}{why}</li>"
+        if len(evidence.sources) > LONGEST:
+            yield f"<li>and {len(evidence.sources) - LONGEST} more</li>"
+        yield "</ul></details>"
     lists = {
         "left out by without": evidence.left_out,
         "deselected": evidence.tests.deselected,

@@ -11,6 +11,8 @@ import pytest
 
 from pytest_kosli.model import NotChecked, NoVerdict, Origin, Outcome, Scope, Verdict
 from pytest_kosli.report.evidence import Evidence, make_schema, schema_text, to_json
+from pytest_kosli.report.html import html
+from pytest_kosli.report.markdown import markdown
 from pytest_kosli.report.record import Record
 from tests.report.records import (
     NOW,
@@ -20,6 +22,7 @@ from tests.report.records import (
     hear,
     hostile,
     record_of,
+    source,
     verdict,
 )
 
@@ -233,6 +236,24 @@ def test_a_replay_keeps_the_date_of_its_recording() -> None:
     (check,) = document(record_of(verdict(replayed=True)), "offline").checks
     assert check.answer.replayed
     assert check.answer.received_at == NOW
+
+
+def test_source_checks_are_in_every_report_and_never_among_the_checks() -> None:
+    record = Record()
+    for nodeid in ("test_b", "test_a"):
+        hear(record, nodeid, source("deploy.yaml lacks a limit"), outcome="failed")
+    evidence = document(record)
+    validate(plain(evidence))
+    (told,) = evidence.sources
+    assert (told.outcome, [test.id for test in told.tests]) == (
+        "DOES_NOT_HOLD",
+        ["test_a", "test_b"],
+    )
+    assert evidence.checks == []
+    for report in (html(evidence), markdown(evidence)):
+        assert "1 source check" in report
+        assert "deploy.yaml lacks a limit" in report
+        assert "does not hold" in report
 
 
 def test_hostile_text_is_kept_to_the_letter_and_in_ascii() -> None:
