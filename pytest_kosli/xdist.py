@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_kosli.ledger import Plain
 
 INPUT = "kosli_folder"
+REMOTE = "remote"
 TRACE = "pytest-kosli demands a verdict"
 """The keyword by which the controller knows a report that must carry facts of ours."""
 
@@ -37,7 +38,7 @@ class Controller:
         """Give a worker that is about to start the path of the shared folder."""
         if self._folder is None:
             self._folder = tempfile.mkdtemp(prefix="pytest-kosli-")
-        node.workerinput[INPUT] = self._folder
+        node.workerinput[INPUT] = self._folder if node.gateway.spec.popen else REMOTE
 
     def pytest_unconfigure(self) -> None:
         """Remove the folder, whatever became of the workers."""
@@ -70,8 +71,19 @@ def told_by(node: Any) -> list[str]:
 
 
 def shared_folder(config: pytest.Config) -> Path | None:
-    """Return the folder that the controller made, in a worker; None in a run of one process."""
+    """Return the folder that the controller made, in a worker; None in a run of one process.
+
+    Raises NoVerdict in a worker on another machine, where there is no such folder.
+    """
     folder = getattr(config, "workerinput", {}).get(INPUT)
+    if folder == REMOTE:
+        from pytest_kosli.model import NoVerdict
+
+        raise NoVerdict(
+            "remote_worker",
+            "this test runs on another machine, which can not share what was asked",
+            "Run tests that ask Kosli with local workers (-n), or without xdist.",
+        )
     return Path(folder) if folder else None
 
 

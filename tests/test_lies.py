@@ -202,7 +202,7 @@ ROWS = [
 
 NOT_HERE = {
     "L2": "the verdict's truth value raises: test_judge.py; a mutation run is described in docs/",
-    "L3": "an error in a hook of ours fails the run: test_outcomes.py",
+    "L3": "an error in a hook of ours fails the run: test_weather.py",
     "L5": "exit codes do not depend on reports: tests/report",
     "L6": "runs with nothing to check: test_discovery.py and test_flags.py",
     "L9": "typos in the mark and in settings: test_marker.py and test_options.py",
