@@ -6,7 +6,6 @@ worker needs a reply first asks for it, all others read it and judge it themselv
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -107,7 +106,9 @@ class SharedMemo:
         return FileLock(self._folder / f"{name}.lock")
 
     def _across(self, key: str, make: Callable[[], Plain]) -> Plain:
-        name = hashlib.sha256(key.encode()).hexdigest()
+        from hashlib import sha256
+
+        name = sha256(key.encode()).hexdigest()
         path = self._folder / f"{name}.json"
         if not path.exists():
             with self.exclusive(name):
