@@ -335,11 +335,8 @@ class Session:
             return
         flagged = [f"--kosli-{kind} {text}" for kind in KINDS for text in settings.from_flag(kind)]
         self.problems = self.record.problems(settings.require, flagged, dry_run=settings.dry_run)
-        if self.problems and session.exitstatus in (
-            pytest.ExitCode.OK,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
-        ):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.problems:
+            _fail(session)
         if session.exitstatus == pytest.ExitCode.TESTS_FAILED:
             if self.record.usage:
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -377,11 +374,8 @@ class Session:
             int(session.exitstatus),
         )
         self.problems += missing
-        if missing and session.exitstatus in (
-            pytest.ExitCode.OK,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
-        ):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if missing:
+            _fail(session)
 
     def left_unselected(self, items: Sequence[pytest.Item]) -> None:
         """Note the marked tests that a selection leaves out, in a worker for its controller."""
@@ -402,6 +396,12 @@ class Session:
         )
         for line in self._reporting.annotations() if self._reporting else ():
             reporter.write_line(line)
+
+
+def _fail(session: pytest.Session) -> None:
+    """Fail a run that pytest would end as green, or as one without tests."""
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _takes_ours(item: pytest.Item) -> bool:

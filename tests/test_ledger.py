@@ -43,6 +43,17 @@ def ledger_of(exchange: Callable[[Request], Reply], memo: ProcessMemo | None = N
     )
 
 
+def networked(sandbox: Sandbox) -> tuple[Ledger, Http]:
+    http = Http(sandbox.url, Token.of(sandbox.token), user_agent="test")
+    ledger = Ledger(
+        lambda exchange: KosliClient("acme", host=sandbox.url, exchange=exchange),
+        http,
+        ProcessMemo(),
+        lambda: http,
+    )
+    return ledger, http
+
+
 def questions(number: int) -> list[Question]:
     return [
         Question("https://app.kosli.com", "acme", f"{index:064x}", PROD) for index in range(number)
@@ -161,13 +172,7 @@ def test_an_unexpected_error_in_a_thread_is_not_swallowed() -> None:
 
 def test_an_interrupt_ends_what_is_under_way_within_a_second(sandbox: Sandbox) -> None:
     sandbox.fault("asserts/*", delay=30)
-    http = Http(sandbox.url, Token.of(sandbox.token), user_agent="test")
-    ledger = Ledger(
-        lambda exchange: KosliClient("acme", host=sandbox.url, exchange=exchange),
-        http,
-        ProcessMemo(),
-        lambda: http,
-    )
+    ledger, http = networked(sandbox)
 
     def interrupt() -> None:
         time.sleep(0.3)
@@ -186,13 +191,7 @@ def test_an_interrupt_ends_what_is_under_way_within_a_second(sandbox: Sandbox) -
 
 def test_a_budget_ends_a_silent_server(sandbox: Sandbox) -> None:
     sandbox.fault("asserts/*", delay=30)
-    http = Http(sandbox.url, Token.of(sandbox.token), user_agent="test")
-    ledger = Ledger(
-        lambda exchange: KosliClient("acme", host=sandbox.url, exchange=exchange),
-        http,
-        ProcessMemo(),
-        lambda: http,
-    )
+    ledger, http = networked(sandbox)
     began = time.monotonic()
     ledger.prefetch(questions(40), 16, 0.5)
     assert time.monotonic() - began < 2
