@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -329,15 +330,10 @@ def malformed(about: str, why: str, reply: Reply | None = None, whose: str = "Ko
 
 def fingerprints(value: object) -> Iterator[object]:
     """Yield every value in an answer whose key says that it is a fingerprint."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key.endswith("fingerprint"):
-                yield inner
-            else:
-                yield from fingerprints(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from fingerprints(inner)
+    for level in _levels(value):
+        for found in level:
+            if isinstance(found, dict):
+                yield from (inner for key, inner in found.items() if key.endswith("fingerprint"))
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -458,9 +454,19 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_depth(value: object, depth: int = 0) -> None:
-    if depth > MAX_DEPTH:
+def _check_depth(value: object) -> None:
+    if next(islice(_levels(value), MAX_DEPTH, None), None) is not None:
         raise RecursionError
-    if isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _check_depth(inner, depth + 1)
+
+
+def _levels(value: object) -> Iterator[list[dict[str, Any] | list[Any]]]:
+    """Yield the objects and arrays of a JSON value, level by level."""
+    level = [value] if isinstance(value, dict | list) else []
+    while level:
+        yield level
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]

@@ -18,10 +18,14 @@ _AES_BLOCK = 16
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """What the file says, by the CLI's flag names in lower case; ``label`` is what it is called."""
+    """What the file says, by the CLI's flag names in lower case; ``label`` is what it is called.
+
+    ``path`` is None where there is no such file.
+    """
 
     label: str
     values: Mapping[str, object] = field(default_factory=dict, repr=False)
+    path: Path | None = None
 
     def get(self, key: str) -> list[str] | None:
         """Return the value of ``key`` as a list of texts, or None when the file does not set it.
@@ -71,7 +75,7 @@ def load(environ: Mapping[str, str]) -> ConfigFile:
         raise ValueError(f"{label}: can not be parsed{_line(error)}") from None
     if path and path.suffix != Path(label).suffix:
         label = str(Path(label).with_suffix(path.suffix))
-    return ConfigFile(label, _lower_case(label, content))
+    return ConfigFile(label, _lower_case(label, content), path)
 
 
 def _find(path: Path) -> Path | None:

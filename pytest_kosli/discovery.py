@@ -9,21 +9,39 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 
 from pytest_kosli.answers import Environment
-from pytest_kosli.api.kosli import KosliClient, LiveArtifact, parse_expression
+from pytest_kosli.api.kosli import EXPRESSION, KosliClient, LiveArtifact, parse_expression
 from pytest_kosli.model import Artifact, NoVerdict, Origin, Scope
-from pytest_kosli.text import clean, count, when
+from pytest_kosli.text import clean, count, duration, when
 
 NOTHING = Scope()
+ARTIFACTS = "pytest_kosli_artifacts"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one plugin contributed by its hook: references and Artifacts, or what is wrong with it.
+
+    ``beside`` judges what names its own environment, where that is overruled.
+    """
+
+    by: str
+    named: tuple[str | Artifact, ...] = ()
+    beside: Scope = NOTHING
+    problem: NoVerdict | None = None
+
+    def __str__(self) -> str:
+        return f"{ARTIFACTS} of {self.by}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where artifacts come from, as one mark or the settings name them.
 
-    ``judged_by`` is the scope named at the same level or a higher one, which may be empty.
+    ``manifests`` are paths of files that deploy, relative to where ``origin`` was written, or ``-``
+    for standard input. ``judged_by`` is the scope named at the same level or a higher one, which
+    may be empty.
     """
 
     references: tuple[str, ...] = ()
@@ -34,29 +52,43 @@ class Sources:
     at_least: int = 1
     origin: str = "marker"
     judged_by: Scope = NOTHING
+    manifests: tuple[str, ...] = ()
+    given: tuple[Given, ...] = ()
 
     @property
     def named(self) -> bool:
         """Return whether they name anything to look for."""
-        return bool(self.references or self.snapshots or self.repos)
+        named = self.references or self.snapshots or self.repos or self.manifests
+        return bool(named or self.given)
+
+    @property
+    def grow(self) -> bool:
+        """Return whether they may lead to more in a while: a newest snapshot, or a repository."""
+        return bool(self.repos) or any(map(_is_newest, self.snapshots))
 
     def __str__(self) -> str:
         parts = [
             *self.references,
             *(f"snapshot {name}" for name in self.snapshots),
             *(f"repo {name}" for name in self.repos),
+            *(f"manifest {path}" for path in self.manifests),
+            *map(str, self.given),
         ]
         return ", ".join(parts) or "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """An artifact and its scope, or the problem that stands in their place under ``name``."""
+    """An artifact and its scope, or the problem that stands in their place under ``name``.
+
+    ``left_out`` is of one that ``without`` left out before anybody looked for its fingerprint.
+    """
 
     name: str
     artifact: Artifact | None = None
     scope: Scope = NOTHING
     problem: NoVerdict | None = None
+    left_out: bool = False
 
     @property
     def environment(self) -> str:
@@ -72,17 +104,36 @@ class Found:
     left_out: tuple[str, ...] = ()
 
 
+NOT_YET = {"no_artifacts", "empty_environment", "stale_snapshot"}
+
+
+def is_late(found: Found, groups: Iterable[Sources]) -> bool:
+    """Return whether Kosli may not have been told yet what runs: too little of it, or too old."""
+    problems = {check.problem.code for check in found.checks if check.problem}
+    return not problems.isdisjoint(NOT_YET) and any(group.grow for group in groups)
+
+
+def _no_manifest(path: str, group: Sources) -> Iterable[Check]:
+    """Fail for who names manifests to a Discovery that was made without."""
+    raise LookupError(path)
+
+
 class Discovery:
-    """Turn Sources into Checks; ``resolve`` makes an Artifact of a reference."""
+    """Turn Sources into Checks; ``resolve`` makes an Artifact of a reference.
+
+    ``manifest`` makes Checks of what a file deploys.
+    """
 
     def __init__(
         self,
         client: Callable[[], KosliClient],
         resolve: Callable[[str, str], Artifact],
         max_snapshot_age: float | None = None,
+        manifest: Callable[[str, Sources], Iterable[Check]] = _no_manifest,
     ) -> None:
         self._client = client
         self._resolve = resolve
+        self._manifest = manifest
         self._max_age = max_snapshot_age
 
     def find(self, groups: Iterable[Sources], at_least: int = 1) -> Found:
@@ -92,11 +143,12 @@ class Discovery:
         left_out: list[str] = []
         for group in groups:
             for check in self._each(group):
-                if check.artifact and _left_out(check.artifact, group.without):
+                named = check.artifact and check.artifact.is_named(group.without)
+                if check.left_out or named:
                     left_out.append(check.name)
                 else:
                     checks.append(check)
-        checks = list(dict.fromkeys(checks))
+        checks = _once_each(checks)
         if not any(check.problem for check in checks):
             checks += _too_few(groups, checks, left_out, at_least)
         return Found(tuple(checks), tuple(dict.fromkeys(left_out)))
@@ -108,6 +160,23 @@ class Discovery:
             yield from self._guarded(expression, self._snapshot, group)
         for repo in group.repos:
             yield from self._guarded(repo, self._repo, group)
+        for path in group.manifests:
+            yield from self._guarded(path, self._manifest, group)
+        for given in group.given:
+            yield from self._given(given, group)
+
+    def _given(self, given: Given, group: Sources) -> Iterator[Check]:
+        """Yield what a plugin contributed; each origin and each problem names the plugin."""
+        if given.problem:
+            yield Check(str(given), problem=given.problem)
+        for named in given.named:
+            if isinstance(named, Artifact):
+                there = named.environment
+                scope = _beside(given.beside, there) if there else group.judged_by
+                yield Check(named.name, named, scope)
+            else:
+                for check in self._guarded(named, self._reference, group):
+                    yield _by(given, check)
 
     def _guarded(
         self, name: str, find: Callable[[str, Sources], Iterable[Check]], group: Sources
@@ -182,10 +251,15 @@ class Discovery:
             raise NoVerdict(
                 "stale_snapshot",
                 f"{about} was last reported at {when(moment)}: not within the last "
-                f"{self._max_age:g} seconds",
+                f"{duration(self._max_age)}",
                 "Look at what reports this environment to Kosli, or raise "
                 "--kosli-max-snapshot-age.",
             )
+
+
+def _is_newest(expression: str) -> bool:
+    found = EXPRESSION.fullmatch(expression)
+    return found is not None and not any(found.group("index", "behind", "at"))
 
 
 def _live(repo: str, entry: LiveArtifact, group: Sources) -> Check:
@@ -202,6 +276,15 @@ def _live(repo: str, entry: LiveArtifact, group: Sources) -> Check:
     return Check(entry.name, artifact, _beside(group.judged_by, entry.environment))
 
 
+def _by(given: Given, check: Check) -> Check:
+    if artifact := check.artifact:
+        origin = replace(artifact.origin, detail=given.by)
+        return replace(check, artifact=replace(artifact, origin=origin))
+    assert check.problem is not None  # noqa: S101 - a check without an artifact has one
+    told = f"the hook {given}: {check.problem.message}"
+    return replace(check, problem=replace(check.problem, message=told))
+
+
 def _beside(named: Scope, environment: str) -> Scope:
     """Return the scope named beside a snapshot or repo, or else where the artifact runs."""
     if named.environment or named.policies:
@@ -209,12 +292,24 @@ def _beside(named: Scope, environment: str) -> Scope:
     return replace(named, environment=environment)
 
 
-def _left_out(artifact: Artifact, patterns: tuple[str, ...]) -> bool:
-    return any(
-        fnmatchcase(name, pattern)
-        for pattern in patterns
-        for name in (artifact.name, artifact.short)
-    )
+def _once_each(checks: Iterable[Check]) -> list[Check]:
+    """Return checks without repetition; an image of several manifests tells all its places."""
+    found: dict[object, Check] = {}
+    for check in checks:
+        artifact = check.artifact
+        key: object = check
+        if artifact and artifact.origin.source == "manifest":
+            key = artifact.name, artifact.fingerprint, check.scope
+        found[key] = _together(found[key], check) if key in found else check
+    return list(found.values())
+
+
+def _together(one: Check, other: Check) -> Check:
+    if one == other or one.artifact is None or other.artifact is None:
+        return one
+    origin = one.artifact.origin
+    both = replace(origin, detail=f"{origin.detail}; {other.artifact.origin.detail}")
+    return replace(one, artifact=replace(one.artifact, origin=both))
 
 
 def _too_few(
@@ -228,7 +323,7 @@ def _too_few(
         message = "nothing says which artifacts to check"
         todo = (
             "Name them in the mark (a reference, snapshot= or repo=) or on the command line "
-            "(--kosli-artifact, --kosli-snapshot, --kosli-repo)."
+            "(--kosli-artifact, --kosli-snapshot, --kosli-repo, --kosli-manifest)."
         )
     else:
         left = f", and {len(left_out)} more left out by without" if left_out else ""

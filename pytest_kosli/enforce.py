@@ -74,6 +74,7 @@ class Enforcer:
         try:
             self._run.demand_live()
             asked = checks()
+            self._run.outwait(self._run.asked_by(asked))
         except NotChecked as skipped:
             raise self._note(Check(name), skipped, by) from None
         except NoVerdict as error:

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from pytest_kosli.model import DOCS, NoVerdict, Outcome, Question, Reason, Verdict
-from pytest_kosli.text import clean, when
+from pytest_kosli.model import DOCS, Artifact, NoVerdict, Outcome, Question, Reason, Verdict
+from pytest_kosli.text import clean, waited, when
 
 HEADLINE = 60
 WIDTH = 76
@@ -62,6 +62,8 @@ def no_verdict(error: NoVerdict) -> list[str]:
     lines = [f"{subject}no verdict ({error.code})"]
     for paragraph in (error.message, *error.errors, error.todo):
         lines += textwrap.wrap(clean(paragraph, 1000), WIDTH, break_on_hyphens=False)
+    if late := error.waited:
+        lines.append(f"waited {waited(late.seconds, late.asked, late.unheard)}")
     return [*lines, error.docs]
 
 
@@ -70,9 +72,11 @@ def _facts(verdict: Verdict, built_by: str) -> Iterator[str]:
     yield from _row("against", f"{verdict.question.scope} of {verdict.question.org}")
     yield from _row("name", artifact.name.removesuffix(f"@sha256:{artifact.fingerprint}"))
     yield from _row("sha256", artifact.fingerprint)
-    yield from _row("from", _origin(verdict))
+    yield from _row("from", origin(verdict.artifact))
     if verdict.replayed:
         yield from _row("replay", f"recorded {when(verdict.received_at)}, not asked now")
+    if late := verdict.waited:
+        yield from _row("waited", waited(late.seconds, late.asked, late.unheard))
     yield from _row("note", verdict.note)
     if listed := verdict.allow_listing:
         why = listed.why or "no reason given"
@@ -95,12 +99,13 @@ def _row(label: str, text: str) -> Iterator[str]:
         )
 
 
-def _origin(verdict: Verdict) -> str:
-    origin = verdict.artifact.origin
-    detail = "" if origin.detail.endswith(verdict.artifact.fingerprint) else origin.detail
-    told = ", ".join(part for part in (detail, origin.resolved) if part)
-    left_out = f", without {', '.join(origin.excluded[:MANY])}" if origin.excluded else ""
-    return f"{origin.source} {told}{left_out}" if told else ""
+def origin(artifact: Artifact) -> str:
+    """Return where we learned of an artifact; nothing where its name and digest say all of it."""
+    found = artifact.origin
+    detail = "" if found.detail.endswith(artifact.fingerprint) else found.detail
+    told = ", ".join(part for part in (detail, found.resolved) if part)
+    left_out = f", without {', '.join(found.excluded[:MANY])}" if found.excluded else ""
+    return f"{found.source} {told}{left_out}" if told else ""
 
 
 def _reasons(verdict: Verdict) -> Iterator[str]:
@@ -151,7 +156,7 @@ def _brief(reason: Reason) -> str:
     return {
         "missing_attestation": f"{thing} missing",
         "non_compliant_attestation": f"{thing} failed",
-        "non_compliant_in_trail": "its trail failed",
+        "non_compliant_in_trail": f"its trail {_state(reason)}",
         "no_provenance": "no provenance",
         "missing_provenance": "no provenance",
         "legacy_flow": "its flow is of a legacy kind",
@@ -169,7 +174,7 @@ def sentence(reason: Reason) -> str:
     return {
         "missing_attestation": f"{thing} is missing",
         "non_compliant_attestation": f"{thing} is not compliant",
-        "non_compliant_in_trail": "the artifact is not compliant in its trail",
+        "non_compliant_in_trail": f"the artifact {_state(reason, 'is not compliant')} in its trail",
         "no_provenance": "no flow holds the artifact: it has no provenance",
         "missing_provenance": "no flow holds the artifact: its provenance is missing",
         "legacy_flow": "it was reported to a legacy flow, which policies can not judge",
@@ -179,6 +184,10 @@ def sentence(reason: Reason) -> str:
         "flow_not_compliant": f"the flow is {clean(reason.detail) or 'not compliant'}",
         "unknown_artifact": f"{clean(reason.detail)} knows no artifact with this fingerprint",
     }.get(reason.code, "Kosli says not compliant and gives no reason")
+
+
+def _state(reason: Reason, failed: str = "failed") -> str:
+    return "is incomplete" if reason.detail == "INCOMPLETE" else failed
 
 
 def _thing(reason: Reason) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_kosli.api.kosli import KosliClient
+    from pytest_kosli.assert_no_drift import AssertNoDrift
     from pytest_kosli.handles import AssertCompliant, KosliArtifact
     from pytest_kosli.references import FingerprintOf
 
@@ -19,7 +20,7 @@ CURRENT: pytest.StashKey[pytest.Item] = pytest.StashKey()
 
 NAMES = frozenset(
     {"kosli_client", "kosli_artifact", "kosli_fingerprint", "assert_compliant"}
-    | {"codealive_client", "assert_source"}
+    | {"assert_no_drift", "codealive_client", "assert_source"}
 )
 
 
@@ -50,6 +51,15 @@ def assert_compliant(pytestconfig: pytest.Config) -> AssertCompliant:
 
     session = session_of(pytestconfig)
     return AssertCompliant(session.run, session.enforcer)
+
+
+@pytest.fixture(scope="session")
+def assert_no_drift(pytestconfig: pytest.Config) -> AssertNoDrift:
+    """Return a function that asserts that exactly what was intended runs in a snapshot."""
+    from pytest_kosli.assert_no_drift import AssertNoDrift
+    from pytest_kosli.plugin import session_of
+
+    return AssertNoDrift(session_of(pytestconfig).run)
 
 
 @pytest.fixture(scope="session")

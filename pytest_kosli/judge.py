@@ -21,7 +21,7 @@ from pytest_kosli.model import (
     Reply,
     Verdict,
 )
-from pytest_kosli.text import clean, when
+from pytest_kosli.text import clean, duration, when
 
 CLOCK_SKEW = 60
 """Seconds that two honest clocks may be apart."""
@@ -100,13 +100,32 @@ def check_age(
             )
 
 
+def is_late(verdict: Verdict) -> bool:
+    """Return whether a refusal may be early: nothing has failed, something is not there yet.
+
+    That is an artifact that is unknown, and one that is refused for nothing but attestations that
+    are missing, or a policy, flow or trail that is incomplete.
+    """
+    refused = verdict.outcome in (Outcome.NON_COMPLIANT, Outcome.UNKNOWN_ARTIFACT)
+    return refused and bool(verdict.reasons) and all(map(_may_come, verdict.reasons))
+
+
+LATE = {"unknown_artifact", "missing_attestation", "no_provenance", "missing_provenance"}
+STATES = {"policy_not_compliant", "flow_not_compliant", "non_compliant_in_trail"}
+UNFINISHED = {"INCOMPLETE", "MISSING"}
+
+
+def _may_come(reason: Reason) -> bool:
+    return reason.code in LATE or (reason.code in STATES and reason.detail in UNFINISHED)
+
+
 def _too_old(date: datetime | None, against: datetime, limit: float) -> str:
     if date is None:
         return "has no date"
     age = (against - date).total_seconds()
     if age < -CLOCK_SKEW:
         return f"is of {when(date)}, which is in the future"
-    return f"is of {when(date)}, more than {limit:g} seconds ago" if age > limit else ""
+    return f"is of {when(date)}, more than {duration(limit)} ago" if age > limit else ""
 
 
 def _unknown(question: Question, reply: Reply, artifact: Artifact, about: str) -> Verdict:
@@ -135,9 +154,9 @@ def _unknown(question: Question, reply: Reply, artifact: Artifact, about: str) -
 def _check_echoes(
     question: Question, answer: AssertAnswer, raw: object, about: str, *, fell_back: bool
 ) -> None:
-    if answer.fingerprint != question.fingerprint:
-        raise _mismatch(about, "fingerprint", question.fingerprint, answer.fingerprint)
-    for other in answers.fingerprints(raw):
+    for other in answers.fingerprints(
+        raw
+    ):  # the one at the top, which is never null, and all below
         if other not in (None, question.fingerprint):
             raise _mismatch(about, "fingerprint", question.fingerprint, other)
     scope = question.scope
@@ -161,11 +180,10 @@ def _check_policy_set(question: Question, answer: AssertAnswer, about: str) -> N
 def _check_flow(flow: str, answer: AssertAnswer, about: str) -> None:
     named = {found.flow for found in answer.every_flow}
     if answer.scope == "flow":
-        foreign = named - {flow}
+        at_the_top = set() if answer.flow is None else {answer.flow}
+        foreign = (named | at_the_top) - {flow}
     else:
-        foreign = named if named and flow not in named else set()
-    if answer.flow is not None and answer.scope == "flow":
-        foreign |= {answer.flow} - {flow}
+        foreign = set() if flow in named else named
     if foreign:
         raise _mismatch(about, "flow", flow, ", ".join(sorted(foreign)))
 
@@ -226,7 +244,7 @@ def _verdict(question: Question, reply: Reply, artifact: Artifact, answer: Asser
     outcome = Outcome.NON_COMPLIANT
     if answer.compliant:
         outcome = Outcome.ALLOW_LISTED if answer.allow_listing else Outcome.COMPLIANT
-    reasons = () if outcome is Outcome.COMPLIANT else tuple(_reasons(answer))
+    reasons = tuple(_reasons(answer))
     if outcome is Outcome.NON_COMPLIANT and not reasons:
         reasons = (Reason("unexplained"),)
     status = answer.compliance_status
@@ -262,6 +280,7 @@ def _told(
         status=reply.status,
         attempts=reply.attempts,
         reply_sha256=hashlib.sha256(reply.body).hexdigest(),
+        waited=reply.waited,
     )
 
 
@@ -322,11 +341,17 @@ def _rule_reasons(policy: str, rule: RuleEvaluation) -> Iterator[Reason]:
             control=_text(context.get("for_control") or definition.get("for_control")),
             flow=_text(context.get("flow_name")),
             trail=_text(context.get("trail_name")),
-            detail="" if type_ in KNOWN else f"{type_ or 'no type'} {context or ''}".strip(),
+            detail=_detail(type_, context),
         )
     if not failing:
         control = _text(definition.get("for_control"))
         yield Reason("rule_not_satisfied", **known, control=control)
+
+
+def _detail(type_: str, context: dict[str, Any]) -> str:
+    if type_ == "non_compliant_in_trail":
+        return _text(context.get("artifact_status"))
+    return "" if type_ in KNOWN else f"{type_ or 'no type'} {context or ''}".strip()
 
 
 def _flow_reasons(flow: FlowAnswer) -> Iterator[Reason]:

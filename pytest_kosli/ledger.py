@@ -1,4 +1,7 @@
-"""Every question is asked once a run: side by side before the first test, remembered after that."""
+"""Every question is asked once a run: side by side before the first test, remembered after that.
+
+What is late is asked again, together, as long as the run is willing to wait.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,24 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
 from pytest_kosli.api.host import Exchange
 from pytest_kosli.api.kosli import KosliClient, assert_request
-from pytest_kosli.model import Artifact, NoVerdict, Question, Reply, Request, Verdict
+from pytest_kosli.judge import is_late
+from pytest_kosli.model import Artifact, NoVerdict, Question, Reply, Request, Verdict, Waited
+from pytest_kosli.waiting import Late, Replies, look_again, moments
 
 Plain = dict[str, Any]
 Tell = Callable[[int, int, int], None]
+Left = Callable[[int, int, float], None]
 
 
-def _silent(done: int, total: int, unanswered: int) -> None:
-    """Tell nobody how far a prefetch is."""
+def nobody(done: int, total: int, more: float) -> None:
+    """Tell nobody how far it is."""
 
 
 class Memo(Protocol):
@@ -74,7 +80,8 @@ class Line(Protocol):
 class Ledger:
     """Ask questions through a client's exchange, once each, and keep every verdict of the run.
 
-    ``line`` is the network behind the exchange; None where there is none.
+    ``line`` is the network behind the exchange; None where there is none. ``heard`` is told each
+    verdict once a run: in the process that was the first to ask for it, when it is judged there.
     """
 
     def __init__(
@@ -83,16 +90,23 @@ class Ledger:
         exchange: Exchange,
         memo: Memo,
         line: Callable[[], Line | None] = lambda: None,
+        heard: Callable[[Verdict], object] = lambda verdict: None,
     ) -> None:
         self._send = exchange
         self._memo = memo
         self._line = line
+        self._heard = heard
+        self._first_here: set[str] = set()
         self._judged = ProcessMemo()
+        self._later: dict[str, Plain] = {}
+        self._waited: set[Question] = set()
         self.client = client(self.exchange)
 
     def exchange(self, request: Request) -> Reply:
         """Return the run's one reply to a request, or raise the run's one NoVerdict about it."""
-        return opened(self._memo.once(key(request), lambda: sealed(self._send, request)))
+        name = key(request)
+        later = self._later.get(name)
+        return opened(later or self._memo.once(name, lambda: sealed(self._ask, request)))
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         """Return a limit in seconds on everything that is sent while it is entered."""
@@ -100,7 +114,7 @@ class Ledger:
         return line.deadline(seconds) if line else nullcontext()
 
     def prefetch(
-        self, questions: Iterable[Question], concurrency: int, seconds: float, tell: Tell = _silent
+        self, questions: Iterable[Question], concurrency: int, seconds: float, tell: Tell = nobody
     ) -> None:
         """Ask the questions side by side; what got no reply is asked in one second round.
 
@@ -116,6 +130,62 @@ class Ledger:
                               lambda done: tell(done, len(asked), len(silent)))  # fmt: skip
             again = [partial(self.exchange, assert_request(one)) for one in silent]
             self.side_by_side(again, concurrency)
+
+    def outwait(
+        self,
+        questions: Iterable[Question],
+        concurrency: int,
+        seconds: float,
+        limit: float,
+        tell: Left = nobody,
+    ) -> None:
+        """Ask again about what is late, side by side, until it is settled or the time is up.
+
+        A reply takes the place of the one before it; silence takes the place of none. A question is
+        waited for once a run, by one process, and all go on with its last reply. ``limit`` seconds
+        more are for the requests that are under way when the time is up; ``tell`` hears how many
+        of how many are late, and how many seconds are left.
+        """
+        new = [one for one in dict.fromkeys(questions) if one not in self._waited]
+        late = {assert_request(one): one for one in new if self._is_late(one)}
+
+        def ask() -> Plain:
+            replies = {request: self.exchange(request) for request in late}
+            asked = Late(replies, lambda request, reply: self._says_late(late[request], reply))
+            times = moments(seconds, lambda left: tell(len(asked.waiting), len(new), left))
+            with self.within(seconds + limit):
+                last = asked.again(
+                    self._send, partial(self.side_by_side, concurrency=concurrency), times
+                )
+            tell(0, len(new), 0.0)
+            return _by_key(last)
+
+        if late:
+            self._later |= self._memo.once(repr(("late", sorted(map(key, late)))), ask)
+        self._waited.update(new)
+
+    def look_again(
+        self,
+        name: str,
+        look: Callable[[Exchange], bool],
+        seconds: float,
+        limit: float,
+        tell: Left = nobody,
+    ) -> None:
+        """Let ``look`` ask afresh until it returns that it has found enough, or the time is up.
+
+        One process looks, and all go on with the replies to the last look that got any. ``name``
+        says what is looked for; ``limit`` is as above.
+        """
+
+        def ask() -> Plain:
+            times = moments(seconds, lambda left: tell(1, 1, left))
+            with self.within(seconds + limit):
+                replies = look_again(self._send, look, times)
+            tell(0, 1, 0.0)
+            return _by_key(replies)
+
+        self._later |= self._memo.once(name, ask)
 
     def side_by_side(
         self,
@@ -158,21 +228,49 @@ class Ledger:
         """Ask a question, and remember the reply only if there is one."""
         request = assert_request(question)
         try:
-            self._memo.once(key(request), lambda: _asked(self._send, request))
+            self._memo.once(key(request), lambda: _asked(self._ask, request))
         except NoVerdict:
             silent.append(question)
 
+    def _ask(self, request: Request) -> Reply:
+        """Send what no process of the run has sent before, and note that this one was the first."""
+        self._first_here.add(key(request))
+        return self._send(request)
+
     def _judge(self, question: Question, artifact: Artifact) -> Plain:
+        waited = None
+        request = assert_request(question)
         try:
-            reply = self.exchange(assert_request(question))
-            return {"verdict": self.client.judge(question, reply, artifact)}
+            reply = self.exchange(request)
+            waited = reply.waited
+            verdict = self.client.judge(question, reply, artifact)
         except NoVerdict as error:
-            return {"no_verdict": error}
+            return {"no_verdict": replace(error, waited=waited)}
+        if key(request) in self._first_here:
+            self._heard(verdict)
+        return {"verdict": verdict}
+
+    def _is_late(self, question: Question) -> bool:
+        try:
+            return self._says_late(question, self.exchange(assert_request(question)))
+        except NoVerdict:
+            return False
+
+    def _says_late(self, question: Question, reply: Reply) -> bool:
+        artifact = Artifact(question.fingerprint, question.fingerprint[:7])
+        try:
+            return is_late(self.client.judge(question, reply, artifact))
+        except NoVerdict:
+            return False
 
 
 def _quietly(job: Callable[[], object]) -> None:
     with suppress(NoVerdict):
         job()
+
+
+def _by_key(replies: Replies) -> Plain:
+    return {key(request): _plain(reply) for request, reply in replies.items()}
 
 
 def key(request: Request) -> str:
@@ -189,7 +287,10 @@ def sealed(exchange: Exchange, request: Request) -> Plain:
 
 
 def _asked(exchange: Exchange, request: Request) -> Plain:
-    reply = exchange(request)
+    return _plain(exchange(request))
+
+
+def _plain(reply: Reply) -> Plain:
     return {
         "status": reply.status,
         "body": base64.b64encode(reply.body).decode("ascii"),
@@ -198,6 +299,7 @@ def _asked(exchange: Exchange, request: Request) -> Plain:
         "attempts": reply.attempts,
         "received_at": reply.received_at.isoformat() if reply.received_at else None,
         "replayed": reply.replayed,
+        "waited": reply.waited and asdict(reply.waited),
     }
 
 
@@ -214,4 +316,5 @@ def opened(plain: Plain) -> Reply:
         attempts=plain["attempts"],
         received_at=datetime.fromisoformat(received) if received else None,
         replayed=plain["replayed"],
+        waited=Waited(**plain["waited"]) if plain["waited"] else None,
     )

@@ -45,6 +45,11 @@ class Parametrised:
     check: Check
     plan: Plan
 
+    def __repr__(self) -> str:
+        """Return what other plugins' reports show as a parameter of the test."""
+        artifact = self.check.artifact
+        return f"{artifact.label if artifact else self.check.name} against {self.check.scope}"
+
 
 READ: pytest.StashKey[dict[int, tuple[pytest.Mark, Plan]]] = pytest.StashKey()
 """The marks that have been read, by identity, each kept alive beside its plan."""

@@ -7,8 +7,10 @@ heavy, so it is safe to import in any pytest run.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
 DOCS = "https://pytest-kosli.readthedocs.io/en/stable/errors/"
@@ -33,8 +35,9 @@ class Outcome(enum.Enum):
 class Origin:
     """Where we learned of an artifact.
 
-    ``source`` is ``marker``, ``flag``, ``ini``, ``call``, ``snapshot``, ``repo`` or ``hook``;
-    ``detail`` is what was typed or asked there (a reference, ``prod#42``, ``acme/payments``).
+    ``source`` is ``marker``, ``flag``, ``ini``, ``call``, ``snapshot``, ``repo``, ``manifest`` or
+    ``hook``; ``detail`` is what was typed or asked there (a reference, ``prod#42``,
+    ``acme/payments``, the places in a manifest).
     ``resolved`` says how a reference became a fingerprint, ``excluded`` which paths of a directory
     were left out of it, ``reported`` what a snapshot itself says of the artifact.
     """
@@ -77,6 +80,12 @@ class Artifact:
         name = self.name.split("@", 1)[0]
         head, slash, last = name.rpartition("/")
         return f"{head}{slash}{last.split(':', 1)[0]}@sha256:{self.fingerprint}"
+
+    def is_named(self, patterns: Iterable[str]) -> bool:
+        """Return whether one of some shell patterns fits the name or the short one."""
+        return any(
+            fnmatchcase(name, pattern) for pattern in patterns for name in (self.name, self.short)
+        )
 
 
 ANY_FLOW = "*"
@@ -159,11 +168,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Waited:
+    """How long a settled answer was waited for: seconds, and how often the question was asked.
+
+    Of the ``asked`` times, the last ``unheard`` got no reply.
+    """
+
+    seconds: float = 0.0
+    asked: int = 1
+    unheard: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What came back, in plain data that can cross processes and go into a cassette.
 
     ``body`` is decompressed; ``attempts`` counts the requests that were sent for it;
-    ``received_at`` is when the server was heard (UTC); ``replayed`` says it is from a cassette.
+    ``received_at`` is when the server was heard (UTC); ``replayed`` says it is from a cassette;
+    ``waited`` is None where nobody waited for it.
     """
 
     status: int
@@ -173,6 +195,20 @@ class Reply:
     attempts: int = 1
     received_at: datetime | None = None
     replayed: bool = False
+    waited: Waited | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A request and Kosli's reply, as a cassette is about to hold them; ``body`` may be scrubbed.
+
+    ``request.segments`` and ``request.query`` say what was asked.
+    """
+
+    request: Request
+    status: int
+    content_type: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +270,7 @@ class Verdict:
     status: int = 200
     attempts: int = 1
     reply_sha256: str = ""
+    waited: Waited | None = None
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
@@ -268,7 +305,8 @@ class NoVerdict(KosliError):
 
     ``code`` is stable and is the heading in the docs; ``message`` says what happened, ``todo`` what
     to do. ``status``, ``errors`` and ``attempts`` are what the server said and how often it was
-    asked, where there was a server.
+    asked, where there was a server; ``waited`` is how long a better answer was waited for, if at
+    all.
     """
 
     code: str
@@ -278,6 +316,7 @@ class NoVerdict(KosliError):
     errors: tuple[str, ...] = ()
     attempts: int = 0
     artifact: Artifact | None = field(default=None)
+    waited: Waited | None = None
 
     __module__ = "builtins"
 

@@ -132,6 +132,10 @@ def _duration(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
+def _wait(text: str) -> float:
+    return 0.0 if text == "0" else _duration(text)
+
+
 # The table.
 
 
@@ -211,6 +215,12 @@ ROWS = (
         many=True),
     Row("repo", _text, (), _HERE, "OWNER/NAME",
         "check the live artifacts of a repository", many=True),
+    Row("manifest", _text, (), _HERE, "PATH",
+        "check every image in a file that deploys: Kubernetes, compose, a list; - for standard "
+        "input", many=True),
+    Row("require_digests", _boolean, False, _HERE, "",
+        "refuse an image of a manifest that has no digest, instead of asking its registry",
+        switch=True),
     Row("without", _text, (), _HERE, "PATTERN",
         "leave out artifacts whose name matches", many=True),
     Row("provider", _one_of(*PROVIDERS), None, _HERE, "NAME",
@@ -245,9 +255,15 @@ ROWS = (
         "run no test at all when any artifact is refused or has no verdict", switch=True),
     Row("exit_codes", _boolean, False, _HERE, "",
         "exit with 10 when an artifact is refused, with 11 when one has no verdict", switch=True),
+    Row("wait", _wait, 0.0, _HERE, "DURATION",
+        "how long to ask again about what is unknown or incomplete, or not yet in a snapshot: "
+        "seconds, or 5m"),
     Row("report", _report, (), _HERE, "PATH",
         "write a report: a .json, .md or .html file, or github for its job summary; repeatable",
         many=True, once=True),
+    Row("doctor", _boolean, False, (_FLAG,), "",
+        "run no test: say whether everything is set up, and what to do", switch=True,
+        addopts=False),
 )
 
 CODEALIVE = (
@@ -303,7 +319,9 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g} s"
+        from pytest_kosli.text import duration
+
+        return duration(value)
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     if isinstance(value, str) and "://" in value:

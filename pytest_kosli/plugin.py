@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -17,6 +17,7 @@ from pytest_kosli.fixtures import (
     CURRENT,
     NAMES,
     assert_compliant,
+    assert_no_drift,
     kosli_artifact,
     kosli_client,
     kosli_fingerprint,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "_kosli_sources",
     "assert_compliant",
+    "assert_no_drift",
     "assert_source",
     "codealive_client",
     "kosli_artifact",
@@ -69,16 +71,45 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
+    """Look at the set-up instead of running tests, where that is what was asked for."""
+    if not config.getoption("kosli_doctor") or config.getoption("help"):
+        return None
+    from pytest_kosli import doctor
+
+    return doctor.run(config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark; read the settings at once where a flag says that they matter."""
     config.addinivalue_line("markers", MARK)
+    config.pluginmanager.register(Maker(), "kosli-maker")
     if not xdist.is_worker(config):
         config.pluginmanager.register(Listener(config), "kosli-listener")
     if xdist.is_controller(config):
         config.pluginmanager.register(xdist.Controller(), "kosli-xdist")
     named = (config.getini(key) for key in ("kosli_require", "kosli_report"))
-    if options.flags_given(config) or any(value is not None for value in named):
-        _ = session_of(config).run.settings
+    piped = "-" in (config.getini("kosli_manifest") or ())
+    if options.flags_given(config) or piped or any(value is not None for value in named):
+        session_of(config).begin()
+
+
+class Maker:
+    """Makes the report of an exception of ours, so that the wrappers of other plugins see it."""
+
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> pytest.TestReport | None:
+        """Return a report that says already what the exception stands for."""
+        if not _is_ours(call.excinfo):
+            return None
+        from pytest_kosli import outcome
+
+        item.config.option.runxfail = True  # until our wrapper around this hook sets it back
+        report = pytest.TestReport.from_item_and_call(item, call)
+        outcome.tell(item, call, report)
+        return report
 
 
 class Listener:
@@ -87,12 +118,31 @@ class Listener:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take a report into the record; one that has to do with us is reason to begin one."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(
+        self, report: pytest.TestReport
+    ) -> Generator[None, object, object]:
+        """Take a report into the record; one that has to do with us is reason to begin one.
+
+        Reporters wait for a set-up first and a teardown last, so where one was told as a call,
+        another report takes its place.
+        """
+        moved = getattr(report, xdist.MOVED, None)
+        if moved == "setup":
+            self._fill(report, moved)
         ours = hasattr(report, "kosli") or xdist.TRACE in report.keywords
         met = session_of(self._config) if ours else _met(self._config)
         if met:
             met.hear(report)
+        told = yield
+        if moved == "teardown":
+            self._fill(report, moved)
+        return told
+
+    def _fill(self, report: pytest.TestReport, phase: Literal["setup", "teardown"]) -> None:
+        from pytest_kosli import outcome
+
+        self._config.hook.pytest_runtest_logreport(report=outcome.passed(report, phase))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Note that a test came to its end."""
@@ -113,8 +163,9 @@ class Listener:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take over what a worker leaves when it ends."""
-        if met := _met(self._config):
-            met.deselected.update(xdist.told_by(node))
+        told = xdist.told_by(node)
+        if met := session_of(self._config) if told else None:
+            met.take_over(told)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -179,6 +230,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """Ask every question of the selected tests before the first of them is set up."""
     if met := _met(session.config):
         met.prefetch(session)
+        met.tell()
     return (yield)
 
 
@@ -186,6 +238,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Judge a marked test before anything of it is set up."""
     item.config.stash[CURRENT] = item
+    if met := _met(item.config):
+        met.recall(item)
     if item.get_closest_marker("kosli"):
         session_of(item.config).set_up(item)
     if met := _met(item.config):
@@ -204,11 +258,17 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the exception decide: FAILED, ERROR or SKIPPED, whatever phase and mark."""
-    report = yield
+    runxfail = item.config.getoption("runxfail", False)
+    try:
+        report = yield
+    finally:
+        item.config.option.runxfail = runxfail
     # Somebody may use the library alone; only then is an exception of ours the first we hear.
     met = session_of(item.config) if _is_ours(call.excinfo) else _met(item.config)
     if met:
         met.settle(item, call, report)
+        if call.when == "teardown":
+            met.tell()
     return report
 
 

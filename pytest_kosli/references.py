@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Claim = Callable[[str], str]
 LookUp = Callable[[Reference, Claim], Fingerprint]
-Custom = Callable[[str], object]
+Custom = Callable[[str], "Fingerprint | None"]
 
 _PINNED = (
     "an image for several platforms has a digest for its index and one for each platform: attest "
@@ -113,6 +113,8 @@ class References:
             found = self._hashed(reference, base, exclude)
         elif given := local(reference, exclude=exclude):
             found = _plain(given) | {"how": "", "hints": _PINNED if "@" in reference.value else ()}
+            if origin == "manifest":
+                self._check_tag(reference, found)
         else:
             found = self._image(reference, origin)
         artifact = _artifact(_name(reference), Origin(origin, text), found)
@@ -145,7 +147,7 @@ class References:
         looked: list[Plain] = []
 
         def look() -> Plain:
-            looked.append(_sealed(lambda: _plain(self._look_up(reference, self._claim))))
+            looked.append(sealed(lambda: _plain(self._look_up(reference, self._claim))))
             return looked[0]
 
         found = self._memo.once(f"{reference.kind} {tag}", look)
@@ -153,10 +155,19 @@ class References:
             found = look()  # A test asks what the tag is now, and may have pushed it itself.
         if "no_verdict" in found:
             raise NoVerdict.from_plain(found["no_verdict"])
+        self._note_tag(tag, found)
+        return found
+
+    def _check_tag(self, reference: Reference, given: Plain) -> None:
+        """Refuse a digest beside a tag that means another image in this run."""
+        if ":" in reference.value.partition("@")[0].rpartition("/")[2]:
+            how = {"how": "the digest that a manifest gives it"}
+            self._note_tag(str(whole(reference.value)), given | how)
+
+    def _note_tag(self, tag: str, found: Plain) -> None:
         first = self._memo.once(f"tag {tag}", lambda: found)
         if first["sha256"] != found["sha256"]:
             raise _moved(tag, first, found)
-        return found
 
     def _claim(self, registry: str) -> str:
         """Return the one registry that the run sends the credentials in variables to."""
@@ -167,7 +178,7 @@ class References:
         """Return what a hook makes of a reference that is not ours, or raise that it is none."""
         if error.custom:
             found = self._memo.once(
-                f"hook {error.reference}", lambda: _sealed(lambda: self._hooked(error.reference))
+                f"hook {error.reference}", lambda: sealed(lambda: self._asked(error.reference))
             )
             if "no_verdict" in found:
                 raise NoVerdict.from_plain(found["no_verdict"])
@@ -175,22 +186,8 @@ class References:
                 return found
         raise NoVerdict("bad_reference", clean(error, 1000)) from None
 
-    def _hooked(self, reference: str) -> Plain:
-        try:
-            given = self._ask_custom(reference)
-        except NoVerdict:
-            raise
-        except Exception as error:
-            raise _bad_hook(reference, f"raised {type(error).__name__}: {error}") from error
-        if given is None:
-            return _plain(Fingerprint("", "", ""))
-        try:
-            digest = parse(f"sha256:{given}").digest if isinstance(given, str) else None
-        except BadReferenceError:
-            digest = None
-        if digest is None:
-            raise _bad_hook(reference, f"returned {given!r}")
-        return _plain(Fingerprint(digest, "", "given by the hook pytest_kosli_fingerprint"))
+    def _asked(self, reference: str) -> Plain:
+        return _plain(self._ask_custom(reference) or Fingerprint("", "", ""))
 
 
 def fingerprint(reference: str, *, exclude: Sequence[str] = ()) -> str:
@@ -219,8 +216,8 @@ def _plain(found: Fingerprint) -> Plain:
     }
 
 
-def _sealed(make: Callable[[], Plain]) -> Plain:
-    """Return what was made, or the NoVerdict about it, as plain data: neither is tried again."""
+def sealed(make: Callable[[], Plain]) -> Plain:
+    """Return what was made, or the NoVerdict about it, as plain data: neither is made again."""
     try:
         return make()
     except NoVerdict as error:
@@ -240,12 +237,4 @@ def _moved(tag: str, first: Plain, found: Plain) -> NoVerdict:
         f"{tag} is not one image in this run: {first['sha256']} is {first['how']}, and "
         f"{found['sha256']} is {found['how']}",
         "Push and pull before the run, or name the image by its digest: IMAGE@sha256:...",
-    )
-
-
-def _bad_hook(reference: str, what: str) -> NoVerdict:
-    return NoVerdict(
-        "bad_hook",
-        f"the hook pytest_kosli_fingerprint, asked about {clean(reference)}, {clean(what)}",
-        "Let it return 64 lower-case hexadecimal digits, or None for what is not its own.",
     )

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_kosli import __version__, xdist
+from pytest_kosli import __version__, hooks, xdist
 from pytest_kosli.api.host import Exchange
 from pytest_kosli.api.kosli import KosliClient
-from pytest_kosli.discovery import Check, Discovery, Found, Sources
-from pytest_kosli.ledger import Ledger, Memo, ProcessMemo
+from pytest_kosli.discovery import ARTIFACTS, Check, Discovery, Found, Given, Sources, is_late
+from pytest_kosli.ledger import Ledger, Left, Memo, ProcessMemo, nobody
 from pytest_kosli.marker import ARGUMENT, Parametrised, Plan, plan_of
-from pytest_kosli.model import NotChecked, NoVerdict, Question, Reply, Request, Scope
+from pytest_kosli.model import (
+    Artifact,
+    NotChecked,
+    NoVerdict,
+    Question,
+    Reply,
+    Request,
+    Scope,
+    Verdict,
+)
 from pytest_kosli.options import Level
 from pytest_kosli.references import Claim, References, look_up
-from pytest_kosli.settings import Settings, read
+from pytest_kosli.settings import Settings, no_organisation, no_token, read
 from pytest_kosli.text import clean
 
 if TYPE_CHECKING:
     from pytest_kosli.api.http import Http
+    from pytest_kosli.deployment import Deployment
     from pytest_kosli.fingerprint import Fingerprint
     from pytest_kosli.fingerprint.reference import Reference
 
 
-KINDS = ("artifact", "snapshot", "repo")
+KINDS = ("artifact", "snapshot", "repo", "manifest")
 CLOCK = time.perf_counter
 """Bound here, so that a clock frozen in somebody's test moves no deadline."""
 
@@ -41,6 +53,8 @@ class Run:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self.herald = hooks.Herald(config)
+        self._scrub = hooks.Scrubber(config)
         self._found: dict[Plan, Found] = {}
 
     @cached_property
@@ -90,12 +104,7 @@ class Run:
 
         settings = self.settings
         if settings.api_token is None:
-            raise NoVerdict(
-                "no_token",
-                "there is no API token for Kosli",
-                "Set KOSLI_API_TOKEN (a service account with the role reader is enough), or run "
-                "with --kosli-offline from cassettes.",
-            )
+            raise no_token()
         return Http(
             settings.host,
             settings.api_token,
@@ -110,20 +119,23 @@ class Run:
         """Close the connections, where any were made."""
         if "network" in self.__dict__:
             self.network.close()
+        if folder := self.__dict__.get("_folder_for_children"):
+            rmtree(folder, ignore_errors=True)
 
     def _record(self, request: Request) -> Reply:
         from pytest_kosli.api.cassettes import Cassettes
 
         reply = self.network(request)
+        kept = self._scrub(request, reply)
         token = self.settings.api_token
         secrets = [token.reveal()] if token else []
-        Cassettes(self.settings.cassettes).record(request, reply, self.settings.host, secrets)
+        Cassettes(self.settings.cassettes).record(request, kept, self.settings.host, secrets)
         return reply
 
     @cached_property
     def ledger(self) -> Ledger:
         """Return the run's ledger, which every question goes through."""
-        return Ledger(self._client, self.exchange, self.memo, self._line)
+        return Ledger(self._client, self.exchange, self.memo, self._line, self.herald.hear)
 
     def _line(self) -> Http | None:
         """Return the network, where there is one to set a deadline to."""
@@ -132,26 +144,37 @@ class Run:
     @cached_property
     def memo(self) -> Memo:
         """Return what the run remembers, together with other workers where there are any."""
-        folder = xdist.shared_folder(self.config)
-        return xdist.SharedMemo(folder) if folder else ProcessMemo()
+        folder = xdist.shared_folder(self.config) or self._folder_for_children
+        memo: Memo = xdist.SharedMemo(folder) if folder else ProcessMemo()
+        xdist.tell_known(self.config, memo)
+        return memo
+
+    @cached_property
+    def _folder_for_children(self) -> Path | None:
+        """Return a private folder where pytest-forked may give tests processes of their own."""
+        forks = self.config.pluginmanager.hasplugin("pytest_forked")
+        return Path(mkdtemp(prefix="pytest-kosli-")) if forks else None
 
     @cached_property
     def client(self) -> KosliClient:
         """Return the client that tests hold: questions come from the ledger, all else is fresh."""
+        run = self
+
+        class Client(KosliClient):
+            def verdict(self, question: Question, artifact: Artifact) -> Verdict:
+                return run.ledger.verdict(question, artifact)
 
         def exchange(request: Request) -> Reply:
             asks = request.segments[0] == "asserts"
             return self.ledger.exchange(request) if asks else self.exchange(request)
 
-        return self._client(exchange)
+        return self._client(exchange, Client)
 
-    def _client(self, exchange: Exchange) -> KosliClient:
+    def _client(self, exchange: Exchange, kind: type[KosliClient] = KosliClient) -> KosliClient:
         settings = self.settings
         if settings.org is None:
-            raise pytest.UsageError(
-                "no organisation is named: set --kosli-org, KOSLI_ORG, or kosli_org in the ini file"
-            )
-        return KosliClient(
+            raise no_organisation()
+        return kind(
             settings.org,
             host=self.host,
             require_policies=settings.require_policies,
@@ -162,13 +185,84 @@ class Run:
 
     # What is asked.
 
-    def found(self, plan: Plan) -> Found:
-        """Return the checks that a plan leads to; looked for once in a process."""
+    def found(self, plan: Plan, tell: Left = nobody) -> Found:
+        """Return the checks that a plan leads to; looked for once in a process.
+
+        What is late is looked for again, and ``tell`` hears how many seconds are left.
+        """
         if plan not in self._found:
-            at_least = plan.sources.at_least if plan.sources else 1
-            with self._in_time():
-                self._found[plan] = self._discovery.find(self._groups(plan), at_least)
+            self._found[plan] = self._find(plan, tell)
         return self._found[plan]
+
+    def _find(self, plan: Plan, tell: Left) -> Found:
+        groups = self._groups(plan)
+        if plan.sources is None or not plan.sources.named:
+            groups += self._contributed(plan)
+        at_least = plan.sources.at_least if plan.sources else 1
+        with self._in_time():
+            found = self._discovery.find(groups, at_least)
+        if not (self.settings.waits and is_late(found, groups)):
+            return found
+
+        def look(exchange: Exchange) -> bool:
+            discovery = self._discover(lambda: self._client(exchange))
+            return not is_late(discovery.find(groups, at_least), groups)
+
+        begun, limit = CLOCK(), self.settings.timeout
+        self.ledger.look_again(repr(plan), look, self._late_time, limit, tell)
+        self._late_time -= CLOCK() - begun
+        return self._discovery.find(groups, at_least)
+
+    @cached_property
+    def _contributors(self) -> list[hooks.Implementation]:
+        return hooks.implementations(self.config, ARTIFACTS)
+
+    @cached_property
+    def _given(self) -> tuple[Given, ...]:
+        """Return what plugins contribute; each is asked once a run, in the time that it takes."""
+        asked = self._contributors
+        if not asked:
+            return ()
+        try:
+            if not self.settings.offline:
+                _ = self.network  # Without a token no plugin is asked either.
+            client = self.client
+            plain = self.memo.once(
+                ARTIFACTS, lambda: hooks.contributions(asked, self.config, client)
+            )
+        except NoVerdict as error:
+            return tuple(Given(one.plugin, problem=error) for one in asked)
+        return tuple(hooks.given_in(plain))
+
+    def _contributed(self, plan: Plan) -> list[Sources]:
+        """Return what plugins contribute as one more row of sources, if there are any plugins."""
+        if not self._given:
+            return []
+        settings = self.settings
+        marked = plan.sources or Sources()
+        beside = plan.scope or self._named_beside("hook")
+        return [
+            Sources(
+                given=tuple(replace(given, beside=beside) for given in self._given),
+                without=marked.without or settings.without,
+                origin="hook",
+                judged_by=plan.scope or settings.scope,
+            )
+        ]
+
+    def contributed(self) -> dict[str, Found]:
+        """Return what each plugin's artifacts lead to, by its name, and who came too late."""
+        groups = self._contributed(Plan())
+        with self._in_time():
+            found = {
+                str(given): self._discovery.find([replace(group, given=(given,))], at_least=0)
+                for group in groups
+                for given in group.given
+            }
+        for one in hooks.implementations(self.config, ARTIFACTS):
+            if one not in self._contributors:
+                found[str(one)] = Found((Check(str(one), problem=_too_late(one)),))
+        return {name: them for name, them in found.items() if them.checks or them.left_out}
 
     @contextmanager
     def _in_time(self) -> Iterator[None]:
@@ -186,8 +280,13 @@ class Run:
     def _discovery_time(self) -> float:
         return self.settings.timeout
 
+    @cached_property
+    def _late_time(self) -> float:
+        """The seconds that all discovery of the run together may wait."""
+        return self.settings.waits
+
     def flagged(self) -> dict[str, Found]:
-        """Return what each artifact, snapshot and repo flag leads to, by the flag as typed."""
+        """Return what each flag that names artifacts leads to, by the flag as typed."""
         with self._in_time():
             return {
                 f"--kosli-{kind} {text}": self._discovery.find([self._group(kind, (text,), Plan())])
@@ -211,8 +310,12 @@ class Run:
 
     def questions(self, items: Iterable[pytest.Item]) -> list[Question]:
         """Return the questions that items will ask, each once."""
-        asked = (self._question(check) for item in items for check in self.readable(item))
-        return list(dict.fromkeys(question for question in asked if question))
+        checks = (check for item in items for check in self.readable(item))
+        return list(dict.fromkeys(self.asked_by(checks)))
+
+    def asked_by(self, checks: Iterable[Check]) -> Iterator[Question]:
+        """Yield the question of each check that its test will ask."""
+        return (question for question in map(self._question, checks) if question)
 
     def _question(self, check: Check) -> Question | None:
         """Return the question of a check; None for one that its test will refuse to ask."""
@@ -222,6 +325,21 @@ class Run:
         except NoVerdict:
             pass
         return None
+
+    def passed_over(self) -> list[str]:
+        """Return the objects without an image in manifests that were read since the last call."""
+        return self.deployment.passed_over() if "deployment" in self.__dict__ else []
+
+    @property
+    def width(self) -> int:
+        """Return how many requests are under way at once; threads gain nothing over cassettes."""
+        return 1 if self.settings.offline else self.settings.concurrency
+
+    def outwait(self, questions: Iterable[Question], tell: Left = nobody) -> None:
+        """Ask again about what is late among questions, as long as the settings say."""
+        settings = self.settings
+        if settings.waits:
+            self.ledger.outwait(questions, self.width, settings.waits, settings.timeout, tell)
 
     def patience(self, questions: int) -> float:
         """Return the seconds that so many questions may take together.
@@ -250,22 +368,68 @@ class Run:
     def left_out(self, item: pytest.Item) -> tuple[str, ...]:
         """Return the names that ``without`` left out of an item's artifacts."""
         plan = plan_of(item)
-        return self._found[plan].left_out if plan in self._found else ()
+        found = self._found.get(plan) if plan else None
+        return found.left_out if found else ()
 
     @cached_property
     def _discovery(self) -> Discovery:
-        return Discovery(
-            lambda: self.ledger.client, self.references.artifact, self.settings.max_snapshot_age
-        )
+        return self._discover(lambda: self.ledger.client)
+
+    def _discover(self, client: Callable[[], KosliClient]) -> Discovery:
+        age = self.settings.max_snapshot_age
+        return Discovery(client, self.references.artifact, age, self._deployed)
+
+    def _deployed(self, path: str, group: Sources) -> Iterable[Check]:
+        return self.deployment.checks(path, group)
+
+    def look(
+        self, groups: Iterable[Sources], heard: Callable[[Reply], object] = lambda reply: None
+    ) -> Found:
+        """Return what sources lead to now: a test may have deployed since the run began.
+
+        ``heard`` is told each reply of Kosli's. Finding nothing is for the caller to judge.
+        """
+
+        def exchange(request: Request) -> Reply:
+            reply = self.exchange(request)
+            heard(reply)
+            return reply
+
+        return self._discover(lambda: self._client(exchange)).find(groups, at_least=0)
+
+    def about_to_run(self) -> list[Sources]:
+        """Return what the settings name that may not run yet: artifacts and manifests."""
+        return [
+            Sources(group.references, manifests=group.manifests, origin=group.origin)
+            for group in self._groups(Plan())
+        ]
 
     @cached_property
-    def references(self) -> References:
-        """Return what turns references into artifacts; paths start where each was written."""
+    def _bases(self) -> dict[str, Path]:
+        """Where relative paths start: where each was written."""
         root, here = self.config.rootpath, self.config.invocation_params.dir
         inipath = self.config.inipath
         ini = inipath.parent if inipath else root
-        bases = {"marker": root, "ini": ini, "flag": here, "call": Path.cwd()}
-        return References(self.memo, bases, self._look_up, self._ask_hook)
+        return {"marker": root, "ini": ini, "flag": here, "hook": root, "call": Path.cwd()}
+
+    @cached_property
+    def references(self) -> References:
+        """Return what turns references into artifacts."""
+        custom = partial(hooks.fingerprint, self.config)
+        return References(self.memo, self._bases, self._look_up, custom)
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """Return what turns manifests into checks."""
+        from pytest_kosli.deployment import Deployment
+
+        return Deployment(
+            self.memo,
+            self._bases,
+            self.references.artifact,
+            lambda jobs: self.ledger.side_by_side(jobs, self.width),
+            require_digests=self.settings.require_digests,
+        )
 
     def _look_up(self, reference: Reference, claim: Claim) -> Fingerprint:
         """Return what registry or engine say of an image, in a run that asks anybody at all."""
@@ -281,10 +445,6 @@ class Run:
         retries = settings.max_api_retries
         return look_up(reference, claim, timeout=settings.timeout, max_api_retries=retries)
 
-    def _ask_hook(self, reference: str) -> object:
-        hook = self.config.hook.pytest_kosli_fingerprint
-        return hook(config=self.config, reference=reference)
-
     def _groups(self, plan: Plan) -> list[Sources]:
         """Return the sources of a plan, each with the scope that belongs to it."""
         sources, settings = plan.sources, self.settings
@@ -298,7 +458,7 @@ class Run:
         )
         return [
             replace(sources, snapshots=(), repos=(), judged_by=plan.scope or settings.scope),
-            replace(sources, references=(), judged_by=where_it_runs),
+            replace(sources, references=(), manifests=(), judged_by=where_it_runs),
         ]
 
     def _group(self, kind: str, texts: tuple[str, ...], plan: Plan) -> Sources:
@@ -309,6 +469,7 @@ class Run:
             references=texts if kind == "artifact" else (),
             snapshots=texts if kind == "snapshot" else (),
             repos=texts if kind == "repo" else (),
+            manifests=texts if kind == "manifest" else (),
             provider=marked.provider or settings.provider,
             without=marked.without or settings.without,
             origin="flag" if settings.from_flag(kind) else "ini",
@@ -323,6 +484,16 @@ class Run:
         """
         settings = self.settings
         named = settings.origins["environment" if settings.environment else "policy"]
-        if kind == "artifact" or named.level <= settings.origins[kind].level:
+        level = Level.FLAG if kind == "hook" else settings.origins[kind].level
+        if kind in ("artifact", "manifest") or named.level <= level:
             return settings.scope
         return Scope(flow=settings.flow)
+
+
+def _too_late(one: hooks.Implementation) -> NoVerdict:
+    return NoVerdict(
+        "late_hook",
+        f"the hook {one} came when the plugins of this run had been asked already",
+        "Move it to the conftest.py of the root folder, or into a plugin: a folder below is only "
+        "entered when its tests are collected.",
+    )

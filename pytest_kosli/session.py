@@ -6,24 +6,25 @@ import contextlib
 import inspect
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kosli import marker, options, outcome, xdist
+from pytest_kosli import marker, neighbours, options, outcome, xdist
 from pytest_kosli.api.kosli import KosliClient
 from pytest_kosli.discovery import Check
-from pytest_kosli.enforce import VERDICTS, Enforcer, take_facts, usage_error
+from pytest_kosli.enforce import VERDICTS, Enforcer, note, take_facts, usage_error
 from pytest_kosli.explain import headline, no_verdict
 from pytest_kosli.fixtures import NAMES
 from pytest_kosli.flagged import Flagged
 from pytest_kosli.gate import Guard
 from pytest_kosli.handles import KosliArtifact
 from pytest_kosli.marker import DERIVED, Parametrised, Plan
-from pytest_kosli.model import KosliError, NoVerdict, Verdict
+from pytest_kosli.model import KosliError, NotCompliant, NoVerdict, Verdict
 from pytest_kosli.report import progress, terminal
-from pytest_kosli.report.facts import Facts
+from pytest_kosli.report.facts import NO_VERDICT, Facts
 from pytest_kosli.report.properties import PREFIX, properties
 from pytest_kosli.report.record import Record
 from pytest_kosli.run import KINDS, Run
@@ -42,6 +43,12 @@ FLAGS: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()
 TOLD: pytest.StashKey[list[Facts]] = pytest.StashKey()
 """What an item's checks came to so far, for its properties."""
 
+DESELECTED, OWED, FAILED = "deselected", "owed", "failed"
+"""What a worker leaves its controller: tests, plugins that owe a verdict, what plugins raised."""
+
+ENDED: pytest.StashKey[tuple[KosliError, list[Facts]]] = pytest.StashKey()
+"""What Kosli's word ended an item with, and the facts that go with it."""
+
 
 class Session:
     """One per process; the controller's or the only one keeps the record and reports."""
@@ -57,6 +64,17 @@ class Session:
         self._reporting: Reporting | None = None
         self.selected: set[str] | None = None
         self.deselected: set[str] = set()
+        self.owed: set[str] = set()
+        self._failed: list[str] = []
+
+    def begin(self) -> None:
+        """Read the settings, and standard input where they name it: later it gives nothing."""
+        settings = self.run.settings
+        reads = not (settings.dry_run or self._only_collects or xdist.is_worker(self.config))
+        if reads and "-" in settings.manifest:
+            from pytest_kosli.deployment import KEY, standard_input
+
+            self.config.stash[xdist.KNOWN] = {KEY: standard_input(self.config)}
 
     # Collection.
 
@@ -88,7 +106,9 @@ class Session:
         if self._only_collects:
             return None
         try:
-            return self.run.found(plan).checks if self.run.asks else None
+            if not self.run.asks:
+                return None
+            return self.run.found(plan, progress.waiting(self.config)).checks
         except pytest.UsageError:
             return None  # told when collection is over, if the test is selected
 
@@ -145,14 +165,25 @@ class Session:
         """Note on each test what of the flags it takes up; return a NoVerdict about the rest."""
         if self.run.settings.dry_run:
             return None
-        flagged = Flagged(self.run.flagged())
-        for item in marked:
+        named = self.run.flagged()
+        if marked:
+            owed = self.run.contributed()
+            self._owe(list(owed))
+            named |= owed
+        flagged = Flagged(named)
+        for item in marked if named else ():
             item.stash[FLAGS] = flagged.take(
                 self.run.readable(item),
                 own_sources=self.run.names_sources(item),
                 left_out=self._left_out(item),
             )
         return flagged.left()
+
+    def _owe(self, names: list[str]) -> None:
+        """Note whose artifacts must get a verdict, in a worker for its controller."""
+        self.owed.update(names)
+        if names and xdist.is_worker(self.config):
+            xdist.tell_controller(self.config, OWED, names)
 
     @property
     def _only_collects(self) -> bool:
@@ -170,13 +201,21 @@ class Session:
                 questions = self.run.questions(session.items)
                 self.run.ledger.prefetch(
                     questions,
-                    self.run.settings.concurrency,
+                    self.run.width,
                     self.run.patience(len(questions)),
                     progress.on(self.config),
                 )
+                self.run.outwait(questions, progress.waiting(self.config))
                 self._look_ahead(session.items)
         except (KosliError, pytest.UsageError):
             return  # every test that needs an answer says it again, as its error
+
+    def tell(self) -> None:
+        """Tell plugins the verdicts that this process was the first to ask for."""
+        self.run.herald.tell()
+        failed = self.run.herald.problems
+        if failed and xdist.is_worker(self.config):
+            xdist.tell_controller(self.config, FAILED, failed)
 
     def _look_ahead(self, items: list[pytest.Item]) -> None:
         """Look up who built what will be refused, and whether that stops the whole run."""
@@ -185,7 +224,7 @@ class Session:
         against += [item.left for item in items if isinstance(item, Guard)]
         self.run.ledger.side_by_side(
             [partial(self.enforcer.built_by, one) for one in against if isinstance(one, Verdict)],
-            self.run.settings.concurrency,
+            self.run.width,
         )
         if against and self.run.settings.all_or_nothing:
             first = against[0]
@@ -196,6 +235,19 @@ class Session:
                 f"no test of this run is set up: {told}{more}",
                 "Mend what is refused, or run without --kosli-all-or-nothing.",
             )
+
+    def recall(self, item: pytest.Item) -> None:
+        """Refuse a rerun: what Kosli said is final for the run, so there is nothing new to learn.
+
+        The first attempt's exception is raised again, so that no skip and no test that asks only
+        sometimes can take its place.
+        """
+        if ended := item.stash.get(ENDED, None):
+            item.stash[GATED] = _marks(item)
+            error, facts = ended
+            for fact in facts:
+                note(self.config, fact)
+            raise error.with_traceback(None)
 
     def let_run(self, item: pytest.Item) -> None:
         """Refuse any test, marked or not, of a run in which one refusal counts for all."""
@@ -263,13 +315,17 @@ class Session:
         self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport
     ) -> None:
         """Give a report the outcome that belongs to it, and the facts that go with it."""
-        outcome.settle(item, call, report)
+        error = outcome.settle(item, call, report)
+        if call.when == "setup":
+            item.stash[TOLD] = []  # a rerun begins anew
         marked = marker.is_marked(item)
         if call.when == "setup" and not report.passed:
             item.stash[GATED] = _marks(item)  # it does not run, whoever stopped it
         if marked and call.when == "teardown" and item.stash.get(GATED, ()) != _marks(item):
             outcome.fail(item, report, _not_gated(item))
         facts = take_facts(item)
+        if (last := _last_word(error, facts)) is not None:
+            item.stash.setdefault(ENDED, (last, facts))
         if marked or facts:
             self._tell_junit(item, call, report, facts)
             file, line, _ = report.location
@@ -279,7 +335,10 @@ class Session:
                 "checks": facts,
                 "flags": item.stash.get(FLAGS, {}) if call.when == "setup" else {},
                 "left_out": list(self._left_out(item)) if facts and marked else [],
+                "without_image": self.run.passed_over(),
             }
+        if call.when == "teardown":
+            neighbours.tell(self.config, report, item.stash.get(TOLD, []))
 
     def _tell_junit(
         self,
@@ -289,8 +348,10 @@ class Session:
         facts: list[Facts],
     ) -> None:
         """Put what the test asked so far into its properties, which JUnit and others show."""
-        before = [] if call.when == "setup" else item.stash.get(TOLD, [])
-        told = item.stash[TOLD] = before + [fact for fact in facts if "kind" not in fact]
+        new = [fact for fact in facts if "kind" not in fact]
+        if call.when != "setup" and not new:
+            return
+        told = item.stash[TOLD] = item.stash.get(TOLD, []) + new
         if not told and not marker.is_marked(item):
             return
         others = [own for own in item.user_properties if not own[0].startswith(PREFIX)]
@@ -334,7 +395,9 @@ class Session:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
         flagged = [f"--kosli-{kind} {text}" for kind in KINDS for text in settings.from_flag(kind)]
+        flagged += sorted(self.owed)
         self.problems = self.record.problems(settings.require, flagged, dry_run=settings.dry_run)
+        self.problems += [*self._failed, *self.run.herald.problems]
         if self.problems:
             _fail(session)
         if session.exitstatus == pytest.ExitCode.TESTS_FAILED:
@@ -377,11 +440,17 @@ class Session:
         if missing:
             _fail(session)
 
+    def take_over(self, told: dict[str, list[str]]) -> None:
+        """Take over, in the controller, what a worker left when it ended."""
+        self.deselected.update(told.get(DESELECTED, ()))
+        self.owed.update(told.get(OWED, ()))
+        self._failed += told.get(FAILED, ())
+
     def left_unselected(self, items: Sequence[pytest.Item]) -> None:
         """Note the marked tests that a selection leaves out, in a worker for its controller."""
         self.deselected |= {item.nodeid for item in items if marker.is_marked(item)}
         if xdist.is_worker(self.config):
-            xdist.tell_controller(self.config, sorted(self.deselected))
+            xdist.tell_controller(self.config, DESELECTED, sorted(self.deselected))
 
     def summary(self, reporter: pytest.TerminalReporter) -> None:
         """Print what was checked, refused first."""
@@ -414,6 +483,14 @@ def _takes_ours(item: pytest.Item) -> bool:
 
 def _marks(item: pytest.Item) -> tuple[pytest.Mark, ...]:
     return tuple(mark for mark in item.iter_markers(marker.NAME) if mark.args != (DERIVED,))
+
+
+def _last_word(error: KosliError | None, facts: list[Facts]) -> KosliError | None:
+    """Return the exception anew, without its frames, if it rests on what is asked once a run."""
+    if isinstance(error, NotCompliant):
+        return NotCompliant(str(error), error.verdicts)
+    missing = any(fact["outcome"] == NO_VERDICT and "kind" not in fact for fact in facts)
+    return replace(error) if isinstance(error, NoVerdict) and missing else None
 
 
 def _not_gated(item: pytest.Item) -> NoVerdict:

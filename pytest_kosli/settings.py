@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -14,10 +15,11 @@ import pytest
 
 from pytest_kosli import configfile
 from pytest_kosli.api.host import Token
-from pytest_kosli.model import Scope
+from pytest_kosli.model import NoVerdict, Scope
 from pytest_kosli.options import CODEALIVE, DEFAULT_HOST, ROWS, Level, Row, shown
 
 REGIONS = (DEFAULT_HOST, "https://app.us.kosli.com")
+SCOPES = ("environment", "policy")
 DRY_RUN_TOKEN = "DRY_RUN"  # noqa: S105
 
 
@@ -52,6 +54,8 @@ class Settings:
     artifact: tuple[str, ...]
     snapshot: tuple[str, ...]
     repo: tuple[str, ...]
+    manifest: tuple[str, ...]
+    require_digests: bool
     without: tuple[str, ...]
     provider: str | None
     max_api_retries: int
@@ -69,7 +73,9 @@ class Settings:
     require: int | None
     all_or_nothing: bool
     exit_codes: bool
+    wait: float
     report: tuple[str, ...]
+    doctor: bool
     origins: Mapping[str, Where]
     notes: tuple[str, ...]
 
@@ -84,6 +90,11 @@ class Settings:
         if self.dry_run:
             return "dry run"
         return "offline" if self.offline else "record" if self.record else "live"
+
+    @property
+    def waits(self) -> float:
+        """Return the seconds that are waited for what is late: none where Kosli is not asked."""
+        return self.wait if self.mode in ("live", "record") else 0.0
 
     def from_flag(self, name: str) -> tuple[str, ...]:
         """Return the values of a repeatable setting if the command line gave them, else nothing."""
@@ -109,38 +120,89 @@ def read_codealive(config: pytest.Config) -> CodeAliveSettings:
     return CodeAliveSettings(MappingProxyType(chosen), values["strict_pin"])
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A usage error, what it is about, and the settings whose value it leaves unknown."""
+
+    about: str
+    error: pytest.UsageError
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The settings in force and every usage error in them.
+
+    A setting that an error leaves unknown is at its default in ``settings``, or as it was given:
+    nothing may rely on it. ``file`` is None when the configuration file can not be read.
+    """
+
+    settings: Settings
+    wrong: tuple[Wrong, ...]
+    file: configfile.ConfigFile | None
+
+
 def read(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings in force; raises ``pytest.UsageError`` that names setting and place."""
-    _refuse_addopts(config)
-    _refuse_empty_scope(environ)
-    try:
-        sources = _Sources(config, environ, configfile.load(environ))
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from None
-    found = {row.name: sources.find(row) for row in ROWS}
-    _choose_scope(found)
-    values: dict[str, Any] = {row.name: _value(row, found[row.name]) for row in ROWS}
-    origins = {name: given[0] if given else _DEFAULT for name, given in found.items()}
+    found = survey(config, environ)
+    if found.wrong:
+        raise found.wrong[0].error from None
+    return found.settings
+
+
+def survey(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Survey:
+    """Return what the four places say, and all that is wrong with it."""
+    refused = list(_in_addopts(config))
+    file, unreadable = _load(environ)
+    sources = _Sources(config, environ, file or configfile.ConfigFile(""))
+    found: dict[str, _Given | None] = dict.fromkeys(row.name for row in ROWS)
+    unfound = _Wrongs()
+    for row in ROWS:
+        with unfound.about(row.name):
+            found[row.name] = sources.find(row)
+    missing = {name for name, given in found.items() if given is None}
+    empty, unread = _empty_scopes(environ, missing), _unread(unreadable, missing)
+    wrong = _Wrongs([*refused, *empty, *unread, *unfound])
+    with wrong.about(*SCOPES):
+        _choose_scope(found)
+    values, origins = _values(found, wrong)
     values["cassettes"] = folder(config, origins["cassettes"].level) / values["cassettes"]
-    _hold_token(sources, values, origins)
+    with wrong.about("api_token"):
+        _hold_token(sources, values, origins)
     settings = Settings(**values, origins=MappingProxyType(origins), notes=_notes(environ))
-    _check_together(settings)
-    return settings
+    return Survey(settings, (*wrong, *_not_together(settings)), file)
 
 
-def _refuse_addopts(config: pytest.Config) -> None:
+class _Wrongs(list[Wrong]):
+    """Usage errors, gathered one by one."""
+
+    @contextlib.contextmanager
+    def about(self, *names: str) -> Iterator[None]:
+        """Note the usage error that the ``with`` block ends with, if any, as about settings."""
+        try:
+            yield
+        except pytest.UsageError as error:
+            self.append(Wrong(", ".join(names), error, names))
+
+
+def _in_addopts(config: pytest.Config) -> Iterator[Wrong]:
     """Parse the ini file's addopts as pytest does, so that flags in an ``@file`` count as well."""
     parser = _Addopts(add_help=False, allow_abbrev=False, fromfile_prefix_chars="@")
     guarded = [row for row in ROWS if not row.addopts]
     for row in guarded:
         parser.add_argument(row.flag, dest=row.dest, nargs="?", const=True)
-    given, _ = parser.parse_known_args(config.getini("addopts"))
+    try:
+        given, _ = parser.parse_known_args(config.getini("addopts"))
+    except pytest.UsageError as error:
+        yield Wrong("addopts", error, tuple(row.name for row in guarded))
+        return
     for row in guarded:
         if getattr(given, row.dest) is not None:
-            raise pytest.UsageError(
+            refused = pytest.UsageError(
                 f"{_ini_name(config, 'addopts')}: addopts: {row.flag} "
                 f"{_refusal(row, Level.INI)} outside of it"
             )
+            yield Wrong(row.name, refused, (row.name,))
 
 
 class _Addopts(argparse.ArgumentParser):
@@ -155,12 +217,33 @@ def _ini_name(config: pytest.Config, key: str) -> str:
     return "-o" if overridden or config.inipath is None else config.inipath.name
 
 
-def _refuse_empty_scope(environ: Mapping[str, str]) -> None:
-    for variable in ("KOSLI_ENVIRONMENT", "KOSLI_POLICY"):
+def _empty_scopes(environ: Mapping[str, str], missing: Collection[str]) -> Iterator[Wrong]:
+    for name in SCOPES:
+        variable = f"KOSLI_{name.upper()}"
         if variable in environ and not environ[variable].strip():
-            raise pytest.UsageError(
+            error = pytest.UsageError(
                 f"{variable}: is set and empty, which would be a weaker check; unset it or fill it"
             )
+            yield Wrong(name, error, (name,) if name in missing else ())
+
+
+def _load(environ: Mapping[str, str]) -> tuple[configfile.ConfigFile | None, str]:
+    """Return the configuration file, or why it can not be read."""
+    try:
+        return configfile.load(environ), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _unread(why: str, missing: Collection[str]) -> Iterator[Wrong]:
+    """A file that can not be read may say what no other place does.
+
+    A proxy in it would only be another way to the same host, so that is not counted.
+    """
+    if why:
+        rows = [row.name for row in ROWS if Level.CONFIG_FILE in row.levels]
+        names = tuple(name for name in rows if name in missing and name != "http_proxy")
+        yield Wrong("config file", pytest.UsageError(why), names)
 
 
 _Given = tuple[Where, list[str]]
@@ -187,6 +270,8 @@ class _Sources:
 
     def _variable(self, row: Row) -> _Given | None:
         value = self.environ.get(row.variable) if Level.ENVIRONMENT in row.levels else None
+        if row.name in SCOPES and not (value or "").strip():
+            return None  # a blank one has an error of its own
         return (Where(Level.ENVIRONMENT, row.variable), [value]) if value else None
 
     def _ini(self, row: Row) -> _Given | None:
@@ -233,6 +318,22 @@ def _choose_scope(found: dict[str, _Given | None]) -> None:
     found["policy" if environment[0].level < policy[0].level else "environment"] = None
 
 
+def _values(
+    found: Mapping[str, _Given | None], wrong: _Wrongs
+) -> tuple[dict[str, Any], dict[str, Where]]:
+    """Return the value of each setting and where it came from; defaults for what is wrong."""
+    unknown = {name for one in wrong for name in one.names}
+    values: dict[str, Any] = {}
+    origins: dict[str, Where] = {}
+    for row in ROWS:
+        given = None if row.name in unknown else found[row.name]
+        values[row.name], origins[row.name] = row.default, _DEFAULT
+        with wrong.about(row.name):
+            values[row.name] = _value(row, given)
+            origins[row.name] = given[0] if given else _DEFAULT
+    return values, origins
+
+
 def _value(row: Row, given: _Given | None) -> Any:
     if given is None:
         return row.default
@@ -272,13 +373,13 @@ def _hold_token(sources: _Sources, values: dict[str, Any], origins: dict[str, Wh
         values["api_token"] = Token(lambda: environ.get("KOSLI_API_TOKEN", ""))
     elif not configfile.is_encrypted(token):
         values["api_token"] = Token.of(token)
-    elif values["offline"] or values["dry_run"]:
-        values["api_token"], origins["api_token"] = None, _DEFAULT
     else:
-        raise pytest.UsageError(
-            f"{where}: looks encrypted by the Kosli CLI (kosli config), and only the CLI can "
-            "read it; set KOSLI_API_TOKEN"
-        )
+        values["api_token"], origins["api_token"] = None, _DEFAULT
+        if not (values["offline"] or values["dry_run"]):
+            raise pytest.UsageError(
+                f"{where}: looks encrypted by the Kosli CLI (kosli config), and only the CLI can "
+                "read it; set KOSLI_API_TOKEN"
+            )
 
 
 def _notes(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -287,25 +388,46 @@ def _notes(environ: Mapping[str, str]) -> tuple[str, ...]:
     return ()
 
 
-def _check_together(settings: Settings) -> None:
+def _not_together(settings: Settings) -> Iterator[Wrong]:
+    """Yield what is fine for each setting alone, and not for all of them together."""
     at = settings.origins
     if settings.offline and settings.record:
-        raise pytest.UsageError(f"{at['offline']} and {at['record']}: give one of the two")
+        error = pytest.UsageError(f"{at['offline']} and {at['record']}: give one of the two")
+        yield Wrong("offline, record", error, ("offline", "record"))
     credentials = (settings.http_proxy or "").partition("//")[2].rpartition("@")[0]
     if ":" in credentials and at["http_proxy"].level is Level.FLAG:
-        raise pytest.UsageError(
+        error = pytest.UsageError(
             f"{at['http_proxy']}: holds a password, and process lists show it; use KOSLI_HTTP_PROXY"
         )
+        yield Wrong("http_proxy", error, ("http_proxy",))
     if (
         settings.mode in ("live", "record")
         and settings.host not in REGIONS
         and at["host"].level is Level.CONFIG_FILE
         and at["api_token"].level is Level.ENVIRONMENT
     ):
-        raise pytest.UsageError(
+        error = pytest.UsageError(
             f"{at['host']}: {settings.host} is not a region of Kosli's, so the token of "
             f"{at['api_token']} is not sent there; confirm the host with --kosli-host or KOSLI_HOST"
         )
+        yield Wrong("host", error, ("host",))
+
+
+def no_token() -> NoVerdict:
+    """Return the error of whatever needs to ask Kosli, and has no token to ask with."""
+    return NoVerdict(
+        "no_token",
+        "there is no API token for Kosli",
+        "Set KOSLI_API_TOKEN (a service account with the role reader is enough), or run "
+        "with --kosli-offline from cassettes.",
+    )
+
+
+def no_organisation() -> pytest.UsageError:
+    """Return the error of whatever needs to ask, and does not know about whom."""
+    return pytest.UsageError(
+        "no organisation is named: set --kosli-org, KOSLI_ORG, or kosli_org in the ini file"
+    )
 
 
 def header(settings: Settings, verbosity: int) -> list[str]:
@@ -324,6 +446,9 @@ def header(settings: Settings, verbosity: int) -> list[str]:
     for name in ("environment", "policy", "flow"):
         if value := getattr(settings, name):
             parts.append(f"{name} {shown(value)} ({at[name]})")
+    if settings.wait:
+        told = f"waits up to {shown(settings.wait)}" if settings.waits else "nothing to wait for"
+        parts.append(f"{told} ({at['wait']})")
     lines = ["kosli: " + ", ".join(parts)]
     if verbosity > 0:
         for row in ROWS:

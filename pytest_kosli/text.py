@@ -40,6 +40,21 @@ def span(first: datetime, last: datetime) -> str:
     return " to ".join(dict.fromkeys(days)) + " UTC"
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as the settings take them, in the largest unit that fits: ``1d``, ``90m``."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def waited(seconds: float, asked: int, unheard: int) -> str:
+    """Return how long was waited: ``12 s, asked 5 times, the last 2 without a reply``."""
+    told = f"{seconds:.0f} s, asked {asked} times"
+    silent = "the last" if unheard == 1 else f"the last {unheard}"
+    return f"{told}, {silent} without a reply" if unheard else told
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """Return ``1 artifact`` or ``2 artifacts``."""
     return f"{number} {one if number == 1 else many or one + 's'}"

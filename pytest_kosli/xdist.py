@@ -12,18 +12,23 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_kosli.ledger import Plain
+    from pytest_kosli.ledger import Memo, Plain
 
 INPUT = "kosli_folder"
 REMOTE = "remote"
 TRACE = "pytest-kosli demands a verdict"
 """The keyword by which the controller knows a report that must carry facts of ours."""
+KNOWN: pytest.StashKey[dict[str, Plain]] = pytest.StashKey()
+"""What a run knows before its first test is collected, by the key that a Memo is asked for."""
+MOVED = "kosli_moved"
+"""What a report that is told in another phase than it belongs to says of it: the phase's name."""
 
 
 class Controller:
@@ -37,12 +42,19 @@ class Controller:
         """Give a worker that is about to start the path of the shared folder."""
         if self._folder is None:
             self._folder = tempfile.mkdtemp(prefix="pytest-kosli-")
+            tell_known(node.config, SharedMemo(Path(self._folder)))
         node.workerinput[INPUT] = self._folder if node.gateway.spec.popen else REMOTE
 
     def pytest_unconfigure(self) -> None:
         """Remove the folder, whatever became of the workers."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def tell_known(config: pytest.Config, memo: Memo) -> None:
+    """Tell a Memo what the run knows already."""
+    for key, plain in config.stash.get(KNOWN, {}).items():
+        memo.once(key, partial(dict, plain))
 
 
 def is_controller(config: pytest.Config) -> bool:
@@ -55,17 +67,17 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-OUTPUT = "kosli_deselected"
+OUTPUT = "kosli"
 
 
-def tell_controller(config: pytest.Config, deselected: list[str]) -> None:
-    """Leave, in a worker, the ids of the marked tests that a selection left out."""
-    config.workeroutput[OUTPUT] = deselected  # type: ignore[attr-defined]
+def tell_controller(config: pytest.Config, what: str, told: list[str]) -> None:
+    """Leave texts in a worker, for when it ends: they take the place of earlier ones."""
+    config.workeroutput.setdefault(OUTPUT, {})[what] = told  # type: ignore[attr-defined]
 
 
-def told_by(node: Any) -> list[str]:
+def told_by(node: Any) -> dict[str, list[str]]:
     """Return, in the controller, what a worker left; nothing of one that crashed."""
-    told: list[str] = getattr(node, "workeroutput", {}).get(OUTPUT, [])
+    told: dict[str, list[str]] = getattr(node, "workeroutput", {}).get(OUTPUT, {})
     return told
 
 

@@ -5,12 +5,17 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.sandbox import Sandbox
 
 pytest_plugins = "pytester"
 
 TOKEN = "acme-sandbox-token"
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("kosli", deadline=None)
+settings.load_profile("kosli")
 
 # pytester forgets what a run in this process has imported, but packages remember their modules: a
 # module that is met first in such a run would exist twice.

@@ -175,6 +175,33 @@ def test_where_no_policy_is_required_only_a_bare_environment_may_be_judged_by_it
     assert code_of(lambda: client.assert_artifact(OURS, environment="prod")) == "mismatch"
 
 
+@pytest.mark.parametrize(
+    ("body", "scope", "options", "code"),
+    [
+        (answer("flow"), {"environment": "prod"}, {}, "mismatch"),
+        (answer("flow"), {"policy": "p"}, {"require_policies": False}, "mismatch"),
+        ([], {"environment": "prod"}, {"require_policies": False}, "malformed"),
+    ],
+)
+def test_nothing_else_makes_an_answer_be_judged_by_flows(
+    body: object, scope: dict[str, Any], options: dict[str, Any], code: str
+) -> None:
+    client, exchange = canned(body, {"name": "prod", "policies": []}, **options)
+    assert code_of(lambda: client.assert_artifact(OURS, **scope)) == code
+    assert [request.segments[0] for request in exchange.asked] == ["asserts"]
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [({"max_age": 60}, {}), ({"allow_list_max_age": 60}, {"allow_listing": LISTING})],
+)
+def test_what_is_older_than_allowed_is_no_verdict(
+    options: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    client, _ = canned(answer(**changes), **options)
+    assert code_of(lambda: client.assert_artifact(OURS, environment="prod")) == "too_old"
+
+
 def test_an_allow_listing_does_not_look_anything_up() -> None:
     client, exchange = canned(answer(allow_listing=LISTING))
     assert client.assert_artifact(OURS, environment="prod").outcome is Outcome.ALLOW_LISTED
@@ -263,6 +290,10 @@ def test_nothing_embedded_leaves_every_entry_dangling() -> None:
 
 def test_a_provider_tells_repositories_of_one_name_apart(client: KosliClient) -> None:
     assert client.live_artifacts("acme/web", provider="github")
+    client, exchange = canned({"live_artifacts": []})
+    client.live_artifacts("acme/web", provider="github")
+    client.live_artifacts("acme/web")
+    assert [request.query for request in exchange.asked] == [(("provider", "github"),), ()]
     assert code_of(lambda: client.live_artifacts("acme/web", provider="sourceforge")) == "bad_name"
 
 
@@ -313,6 +344,14 @@ def test_another_snapshot_than_the_one_asked_for_is_refused() -> None:
     assert code_of(lambda: client.snapshot("prod#42")) == "mismatch"
 
 
+def test_each_snapshot_has_a_cassette_of_its_own() -> None:
+    client, exchange = canned({"index": 42, "artifacts": [], "timestamp": 1.0})
+    for expression in ("prod", "prod#42", "prod~1"):
+        client.snapshot(expression)
+    names = [request.cassette for request in exchange.asked]
+    assert names == [f"acme/snapshots/prod.{which}" for which in ("latest", "42", "~1")]
+
+
 def test_a_snapshot_with_a_digest_that_is_none_is_refused() -> None:
     entry = {"name": "app", "fingerprint": "abc"}
     client, _ = canned({"index": 1, "artifacts": [entry], "timestamp": 1.0})
@@ -333,6 +372,12 @@ def test_an_environment_tells_its_policies(client: KosliClient) -> None:
 def test_an_answer_about_another_environment_is_refused() -> None:
     client, _ = canned({"name": "dev", "policies": []})
     assert code_of(lambda: client.environment("prod")) == "mismatch"
+
+
+@pytest.mark.parametrize("body", [[], "prod", None, {}])
+def test_an_answer_that_is_no_environment_is_refused(body: object) -> None:
+    client, _ = canned(body)
+    assert code_of(lambda: client.environment("prod")) == "malformed"
 
 
 @pytest.mark.parametrize(

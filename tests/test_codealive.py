@@ -6,14 +6,23 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from pytest_kosli.api import codealive
-from pytest_kosli.api.codealive import CodeAliveClient, Hit, host_of, is_final, limit_ends
+from pytest_kosli.api.codealive import (
+    CodeAliveClient,
+    Hit,
+    host_in,
+    host_of,
+    is_final,
+    limit_ends,
+)
 from pytest_kosli.model import NoVerdict, Reply, Request
 from pytest_kosli.source import DataSource
+from tests.api.faulty import Answer, Faulty
 from tests.sandbox import Sandbox
 
 FETCH = "/api/search/artifacts"
@@ -102,6 +111,30 @@ def test_progress_is_told_by_requests_done() -> None:
     assert told == [(done, 51, 0) for done in range(1, 52)]
 
 
+def test_progress_ends_when_a_fetch_does() -> None:
+    told: list[tuple[int, int, int]] = []
+    client = CodeAliveClient(
+        exchange=lambda request: Reply(500, b""), tell=lambda *numbers: told.append(numbers)
+    )
+    refused(client, *(f"a/b::{number}" for number in range(41)))
+    assert told == [(3, 3, 0)]
+
+
+def test_one_connection_serves_all_requests_until_the_client_is_closed() -> None:
+    answer = Answer(body=b'{"artifacts": []}')
+    with Faulty(answer) as server:
+        client = CodeAliveClient(api_key="a-key", base_url=server.url)
+        assert not client.fetch(POLICY)[POLICY].found
+        assert not client.fetch(POLICY)[POLICY].found
+        assert server.connections == 1
+        client.close()
+        assert refused(client).code == "interrupted"
+
+
+def test_a_client_that_never_asked_can_be_closed() -> None:
+    CodeAliveClient(api_key="a-key").close()
+
+
 def test_the_same_files_make_the_same_request_in_any_order_and_however_often() -> None:
     seen: list[Request] = []
 
@@ -173,6 +206,7 @@ def test_found_and_text_are_two_things(
         POLICY
     ]
     assert (source.found, source.text, source.start_line) == (found, text, 1)
+    assert found or (source.content, source.byte_size) == (None, None)
 
 
 def test_the_commit_of_the_index_is_read_should_it_ever_come() -> None:
@@ -214,6 +248,12 @@ def test_a_reply_that_is_not_an_answer_is_no_verdict(body: bytes) -> None:
     assert "Kosli" not in error.todo
 
 
+def test_what_a_refused_fetch_was_about_is_told_by_its_first_file() -> None:
+    assert refused(replying(500, b""), "a/b::1").message.startswith("a/b::1: CodeAlive")
+    several = refused(replying(500, b""), "a/b::1", "a/b::2")
+    assert several.message.startswith("a/b::1 and 1 more: CodeAlive")
+
+
 def test_an_answer_about_something_else_is_none() -> None:
     error = refused(replying(200, {"artifacts": [entry("acme/other::x.py")]}))
     assert (error.code, "acme/other::x.py" in error.message) == ("mismatch", True)
@@ -229,6 +269,28 @@ def test_an_answer_from_another_data_source_is_none() -> None:
     with pytest.raises(NoVerdict) as caught:
         replying(200, answer).fetch(POLICY, data_source="policies")
     assert caught.value.code == "mismatch"
+
+
+@pytest.mark.parametrize("named", ["1", "policies"])
+def test_a_data_source_is_named_by_its_id_or_name(named: str) -> None:
+    answer = {
+        "artifacts": [entry(POLICY)],
+        "dataSources": [{"id": "2", "name": "other"}, {"id": "1", "name": "policies"}],
+    }
+    source = replying(200, answer).fetch(POLICY, data_source=named)[POLICY]
+    assert (source.data_source, source.data_source_id) == ("policies", "1")
+
+
+@pytest.mark.parametrize(
+    ("index", "shown"),
+    [({"id": "2", "name": "other"}, "other"), ({"id": "2"}, "2"), ({}, "another one")],
+)
+def test_another_data_source_is_shown_as_well_as_it_can_be(
+    index: dict[str, str], shown: str
+) -> None:
+    answer = {"artifacts": [entry(POLICY)], "dataSources": [index]}
+    with pytest.raises(NoVerdict, match=f"from data source {shown}, not policies"):
+        replying(200, answer).fetch(POLICY, data_source="policies")
 
 
 @pytest.mark.parametrize("identifier", ["", " ", "::", "a/b::x\ny", "a/b::\ud800", None, 3])
@@ -371,6 +433,23 @@ def test_a_rate_limit_that_makes_no_sense_harms_nobody(
     assert client.fetch(POLICY)[POLICY].found
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ((), None),
+        ((("Retry-After", "40"),), 40),
+        ((("Retry-After", "40"), ("X-RateLimit-Reset", "4000000000")), 40),
+        ((("Retry-After", "soon"), ("X-RateLimit-Reset", "1700000020")), 20),
+    ],
+)
+def test_a_rate_limit_ends_when_it_says_so(
+    headers: tuple[tuple[str, str], ...], seconds: int | None
+) -> None:
+    heard = datetime.fromtimestamp(1_700_000_000, UTC)
+    ends = limit_ends(Reply(429, b"", headers=headers, received_at=heard))
+    assert ends == (None if seconds is None else heard + timedelta(seconds=seconds))
+
+
 def test_only_a_429_has_a_limit_that_ends() -> None:
     headers = (("X-RateLimit-Reset", "4000000000"),)
     assert limit_ends(Reply(200, b"", headers=headers)) is None
@@ -450,6 +529,11 @@ def test_the_mcp_server_is_refused_by_name(url: str) -> None:
     assert codealive.DEFAULT_HOST in caught.value.todo
 
 
+@pytest.mark.parametrize("environ", [{}, {"CODEALIVE_BASE_URL": ""}])
+def test_without_an_address_codealive_itself_is_asked(environ: dict[str, str]) -> None:
+    assert host_in(environ) == codealive.DEFAULT_HOST
+
+
 def test_a_host_that_is_called_api_keeps_its_name() -> None:
     assert host_of("https://api") == "https://api"
 
@@ -480,6 +564,17 @@ def test_a_search_names_its_sources_and_returns_identifiers(
         ("IncludeContent", "false"),
         ("DescriptionDetail", "Full"),
     )
+
+
+def test_one_name_is_searched_as_it_is() -> None:
+    seen: list[Request] = []
+
+    def exchange(request: Request) -> Reply:
+        seen.append(request)
+        return Reply(200, b'{"results": []}', "application/json")
+
+    assert CodeAliveClient(exchange=exchange).search("x", names="payments") == []
+    assert seen[0].query[1:3] == (("Names", "payments"), ("Mode", "auto"))
 
 
 def test_hits_may_be_poor() -> None:

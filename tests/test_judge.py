@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_kosli.judge import check_age, judge
+from pytest_kosli.judge import check_age, is_late, judge
 from pytest_kosli.model import AllowListing, NoVerdict, Outcome, Reason, Reply, Scope, Verdict
 from tests.answers import (
     ARTIFACT,
@@ -69,6 +69,12 @@ def test_a_verdict_keeps_what_was_evaluated() -> None:
     assert verdict.evaluated_at is not None
     assert verdict.evaluated_at.isoformat() == "2026-08-19T02:49:58.500000+00:00"
     assert len(verdict.reply_sha256) == 64
+
+
+@pytest.mark.parametrize("date", [None, 1e308])
+def test_a_verdict_may_have_no_date(date: object) -> None:
+    verdict = judged(answer(compliance_status=status() | {"evaluated_at": date}))
+    assert verdict.evaluated_at is None
 
 
 # The reasons.
@@ -148,6 +154,37 @@ def test_a_policy_that_names_no_failing_rule_is_a_reason() -> None:
         answer(compliant=False, policy_evaluations=[policy("p", False, SATISFIED, IGNORED)])
     )
     assert [(r.code, r.policy) for r in verdict.reasons] == [("policy_not_compliant", "p")]
+
+
+def test_a_policy_that_is_compliant_is_no_reason() -> None:
+    verdict = judged(answer(compliant=False, policy_evaluations=[policy("p", False), policy("q")]))
+    assert [r.policy for r in verdict.reasons] == ["p"]
+
+
+def test_what_an_artifact_is_on_its_trail_is_told() -> None:
+    failing = rule(False, resolution("non_compliant_in_trail", artifact_status="INCOMPLETE"))
+    verdict = judged(answer(compliant=False, policy_evaluations=[policy("p", False, failing)]))
+    assert [(r.code, r.detail) for r in verdict.reasons] == [
+        ("non_compliant_in_trail", "INCOMPLETE")
+    ]
+
+
+def test_a_known_resolution_needs_no_detail() -> None:
+    verdict = judged(answer(compliant=False))
+    assert [(r.code, r.detail) for r in verdict.reasons] == [("missing_attestation", "")]
+
+
+def test_in_environment_scope_a_failing_flow_is_no_reason() -> None:
+    verdict = judged(answer(compliant=False, flows=[flow(compliant=False)]))
+    assert [r.code for r in verdict.reasons] == ["missing_attestation"]
+
+
+@pytest.mark.parametrize("state", [{"status": "MISSING", "is_compliant": False},
+                                   {"status": "COMPLETE", "is_compliant": None}])  # fmt: skip
+def test_an_attestation_is_missing_by_its_word_or_for_want_of_a_result(state: Json) -> None:
+    bad = status(False, attestation("scan") | state)
+    verdict = judged(answer("flow", False, flows=[flow("web-ci", False, bad)]), TEMPLATES)
+    assert [r.code for r in verdict.reasons] == ["missing_attestation"]
 
 
 def test_flow_scope_tells_missing_and_failed_attestations_of_every_failing_flow() -> None:
@@ -282,6 +319,7 @@ def test_an_answer_to_another_question_is_no_verdict(
     assert error.code == ("malformed" if word == "malformed" else "mismatch")
     if word != "malformed":
         assert f"we asked about {word}" in error.message
+    assert ("--kosli-require-policies=false" in error.todo) is (word == "scope")
 
 
 # Nothing evaluated, and contradictions.
@@ -306,6 +344,8 @@ NOTHING: list[tuple[str, Scope, Json, str]] = [
         policy("p", True, rule(None))]), "contradiction"),
     ("a flow that is not compliant", TEMPLATES, answer("flow", flows=[
         flow(), flow("promotion", False)]), "contradiction"),
+    ("a flow that is not compliant though its state is", TEMPLATES, answer("flow", flows=[
+        flow(compliant=False, state=status(True))]), "contradiction"),
     ("a flow whose state is not compliant", TEMPLATES, answer("flow", flows=[
         flow(state=status(False))]), "contradiction"),
     ("a flow whose state is missing", TEMPLATES, answer("flow", flows=[
@@ -339,6 +379,39 @@ def test_require_policies_false_accepts_flow_templates_only_of_a_bare_environmen
     verdict = judged(body, require_policies=False, attached=[])
     assert verdict.outcome is Outcome.COMPLIANT
     assert verdict.note == "judged by flow templates: environment prod has no policies"
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"scope": "policy"}, "scope"),
+        ({"scope": "galaxy"}, "scope"),
+        ({"environment": "dev"}, "environment"),
+        ({"fingerprint": THEIRS}, "fingerprint"),
+    ],
+)
+def test_what_answers_for_a_bare_environment_is_its_own_flow_templates_only(
+    changes: Json, word: str
+) -> None:
+    error = refused(reply(answer("flow") | changes), require_policies=False, attached=[])
+    assert error.code == "mismatch"
+    assert f"we asked about {word}" in error.message
+    assert ("--kosli-require-policies=false" in error.todo) is (word == "scope")
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_no_other_verdict_is_said_to_be_by_flow_templates(kind: str) -> None:
+    assert judged(answer(kind), NAMED[kind]).note == ""
+
+
+def test_in_environment_scope_other_flows_may_stand_beside_ours() -> None:
+    body = answer(flows=[flow(), flow("promotion")])
+    assert judged(body, Scope("prod", flow="web-ci")).outcome is Outcome.COMPLIANT
+    assert judged(answer(flows=[]), Scope("prod", flow="web-ci")).outcome is Outcome.COMPLIANT
+
+
+def test_a_flow_is_named_in_the_list_or_at_the_top() -> None:
+    assert judged(answer("flow", flow=None), WEB).outcome is Outcome.COMPLIANT
 
 
 # Shapes that occur.
@@ -400,12 +473,18 @@ def test_a_reply_that_is_not_strictly_the_answer_is_no_verdict(raw: bytes) -> No
     assert refused(reply(raw)).code == "malformed"
 
 
+def test_a_key_that_stands_there_twice_is_named() -> None:
+    raw = json.dumps(answer()).encode()[:-1] + b', "compliant": true}'
+    assert "the key 'compliant' stands there twice" in refused(reply(raw)).message
+
+
 @pytest.mark.parametrize(
     "content_type",
     ["", "text/html", "text/plain", "application/json; charset=latin-1", "application/jsonp"],
 )
 def test_another_content_type_is_no_verdict(content_type: str) -> None:
-    assert refused(reply(answer(), content_type=content_type)).code == "malformed"
+    error = refused(replace(reply(answer(), content_type=content_type), attempts=2))
+    assert (error.code, error.status, error.attempts) == ("malformed", 200, 2)
 
 
 # Other statuses.
@@ -446,6 +525,7 @@ def test_no_other_status_is_a_verdict_whatever_its_body(code: str, status_: int)
         ([1], "[1]", ()),
         (b"resource locked", "resource locked", ()),
         (b"<html><title>403 Forbidden</title>", "an HTML page (403 Forbidden)", ()),
+        (b"<html>Forbidden", "an HTML page", ()),
         (b"", "an empty body", ()),
         (b"\x1b[2Jgone", "\\x1b[2Jgone", ()),
     ],
@@ -454,8 +534,15 @@ def test_error_bodies_of_every_shape_are_told(
     body: object, message: str, errors: tuple[str, ...]
 ) -> None:
     error = refused(reply(body, status=400))
-    assert message in error.message
+    assert error.message.endswith(message)
     assert error.errors == errors
+
+
+@pytest.mark.parametrize(("status_", "code"), [(401, "unauthorized"), (503, "server_error")])
+def test_what_is_unknown_is_said_by_a_404_or_a_400_only(status_: int, code: str) -> None:
+    body = {"message": "Environment named 'prod' does not exist for organization 'acme'"}
+    assert refused(reply(body, status=400)).code == "unknown_environment"
+    assert refused(reply(body, status=status_)).code == code
 
 
 def gone(text: object, status_: int = 404) -> Reply:
@@ -509,6 +596,12 @@ def test_a_404_that_is_not_json_is_no_verdict() -> None:
     assert refused(given).code == "not_found"
 
 
+def test_a_refusal_that_gives_no_reason_is_not_waited_for() -> None:
+    verdict = judged(answer(compliant=False))
+    assert is_late(verdict)
+    assert not is_late(replace(verdict, reasons=()))
+
+
 # Age.
 
 NOW = datetime(2026, 8, 20, 12, tzinfo=UTC)
@@ -524,7 +617,7 @@ def aged(evaluated: datetime | None, **changes: Any) -> Verdict:
     [
         (NOW, ""),
         (NOW - timedelta(days=1), ""),
-        (NOW - timedelta(days=1, seconds=1), "more than 86400 seconds ago"),
+        (NOW - timedelta(days=1, seconds=1), "more than 1d ago"),
         (NOW + timedelta(seconds=30), ""),
         (NOW + timedelta(minutes=2), "in the future"),
         (None, "has no date"),
@@ -539,6 +632,25 @@ def test_a_verdict_has_an_age(evaluated: datetime | None, why: str) -> None:
     with pytest.raises(NoVerdict, match=why) as caught:
         check_age(verdict, max_age=DAY, allow_list_max_age=None, now=NOW)
     assert caught.value.code == "too_old"
+
+
+def test_the_date_of_a_reply_that_has_none_is_now() -> None:
+    verdict = replace(aged(NOW), received_at=None)
+    check_age(verdict, max_age=DAY, allow_list_max_age=None, now=NOW)
+    with pytest.raises(NoVerdict, match="the verdict is of"):
+        check_age(
+            verdict, max_age=DAY, allow_list_max_age=None, now=NOW + timedelta(days=1, seconds=1)
+        )
+
+
+def test_what_was_heard_live_does_not_age_within_a_run() -> None:
+    check_age(aged(NOW), max_age=DAY, allow_list_max_age=None, now=NOW + timedelta(days=2))
+
+
+def test_an_unknown_artifact_is_refused_whatever_its_age() -> None:
+    verdict = judge(question(), gone("Artifact not found"), ARTIFACT)
+    check_age(verdict, max_age=DAY, allow_list_max_age=DAY, now=NOW)
+    assert verdict.outcome is Outcome.UNKNOWN_ARTIFACT
 
 
 @pytest.mark.parametrize(("days", "fine"), [(0, True), (1, True), (2, False), (-1, False)])

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,8 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "artifact": [("app=sha256:" + "a" * 64, ("app=sha256:" + "a" * 64,)), ("a,b", ("a,b",))],
     "snapshot": [("prod#42", ("prod#42",)), ("prod@{2.hours.ago}", ("prod@{2.hours.ago}",))],
     "repo": [("acme/payments", ("acme/payments",)), ("acme/web", ("acme/web",))],
+    "manifest": [("deploy.yaml", ("deploy.yaml",)), ("-", ("-",))],
+    "require_digests": [("", True), ("true", True)],
     "without": [("datadog*", ("datadog*",)), ("envoy", ("envoy",))],
     "provider": [("azure-devops", "azure-devops"), ("github", "github")],
     "max_api_retries": [("0", 0), ("1", 1), ("2", 2), ("4", 4)],
@@ -54,7 +57,9 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "require": [("3", 3), ("0", 0)],
     "all_or_nothing": [("", True), ("true", True)],
     "exit_codes": [("", True), ("1", True)],
+    "wait": [("90", 90.0), ("5m", 300.0)],
     "report": [("a.json", ("a.json",)), ("github", ("github",))],
+    "doctor": [("", True)],
 }
 ALLOWED = [(row, level) for row in ROWS for level in row.levels]
 FORBIDDEN = [(row, level) for row in ROWS for level in NAMED_LEVELS if level not in row.levels]
@@ -204,6 +209,8 @@ def test_who_may_set_what_is_the_design_and_nothing_else() -> None:
         "artifact": "FI",
         "snapshot": "FI",
         "repo": "FI",
+        "manifest": "FI",
+        "require_digests": "FI",
         "without": "FI",
         "provider": "FI",
         "max_api_retries": "FEIC",
@@ -221,7 +228,9 @@ def test_who_may_set_what_is_the_design_and_nothing_else() -> None:
         "require": "FI",
         "all_or_nothing": "FI",
         "exit_codes": "FI",
+        "wait": "FI",
         "report": "FI",
+        "doctor": "F",
     }
 
 
@@ -239,6 +248,8 @@ def test_without_anything_said_the_defaults_hold_and_none_is_open(start: Given) 
         artifact=(),
         snapshot=(),
         repo=(),
+        manifest=(),
+        require_digests=False,
         without=(),
         provider=None,
         max_api_retries=3,
@@ -256,7 +267,9 @@ def test_without_anything_said_the_defaults_hold_and_none_is_open(start: Given) 
         require=None,
         all_or_nothing=False,
         exit_codes=False,
+        wait=0.0,
         report=(),
+        doctor=False,
         origins=settings.origins,
         notes=(),
     )
@@ -461,10 +474,8 @@ def read_plain(given: Mapping[tuple[Level, str], str], file: Path) -> Settings:
         invocation_params=SimpleNamespace(dir=Path()),
     )
     environ = {ROW[name].variable: text for name, text in at[Level.ENVIRONMENT].items()}
-    content = "\n".join(
-        f"{ROW[name].key}: {text!r}" for name, text in at[Level.CONFIG_FILE].items()
-    )
-    file.write_text(content, encoding="utf-8")
+    content = {ROW[name].key: text for name, text in at[Level.CONFIG_FILE].items()}
+    file.write_text(yaml.safe_dump(content) if content else "", encoding="utf-8")
     environ["KOSLI_CONFIG_FILE"] = str(file)
     return read(cast(pytest.Config, config), environ)
 
@@ -865,6 +876,10 @@ USAGE_ERRORS: dict[str, tuple[Prepare, str]] = {
         lambda g: g.ini.append("addopts = --kosli-dry-run"),
         "ERROR: tox.ini: addopts: --kosli-dry-run is refused there*KOSLI_DRY_RUN*",
     ),
+    "a doctor in addopts": (
+        lambda g: g.ini.append("addopts = --kosli-doctor"),
+        "ERROR: tox.ini: addopts: --kosli-doctor is refused there*",
+    ),
     "a host in a file that addopts names": (
         host_in_a_file_of_addopts,
         "ERROR: tox.ini: addopts: --kosli-host is refused there*",
@@ -1022,7 +1037,7 @@ def test_a_verbose_header_shows_every_setting_and_its_origin(start: Given) -> No
     for row in ROWS:
         assert sum(line.startswith(f"kosli:   {row.name} ") for line in lines) == 1
     assert "kosli:   api_token set (KOSLI_API_TOKEN)" in lines
-    assert "kosli:   timeout 8 s (tox.ini: kosli_timeout)" in lines
+    assert "kosli:   timeout 8s (tox.ini: kosli_timeout)" in lines
     assert "kosli:   require_policies true (default)" in lines
     assert lines[-1].startswith("kosli:   KOSLI_FLOW is set and not used")
 

@@ -342,6 +342,34 @@ def test_a_doctest_that_is_marked_late_is_judged(alone: Suite, pytester: pytest.
     alone("--doctest-modules", "release.py").assert_outcomes(failed=1)
 
 
+@pytest.mark.parametrize("goes_on", [(), ("--doctest-continue-on-failure",)])
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        (f"sha256:{WEB}", {"failed": 1}),
+        ("file:not-there", {"errors": 1}),
+    ],
+)
+def test_what_an_example_in_a_doctest_raises_decides_as_well(
+    alone: Suite,
+    pytester: pytest.Pytester,
+    what: str,
+    expected: dict[str, int],
+    goes_on: tuple[str, ...],
+) -> None:
+    pytester.makepyfile(
+        release=f'''
+        """
+        >>> verdict = getfixture("assert_compliant")("{what}", environment="prod")
+        """
+        '''
+    )
+    result = alone("--doctest-modules", "release.py", *goes_on)
+    result.assert_outcomes(**expected)
+    result.stdout.no_fnmatch_line("*UnexpectedException*")
+    result.stdout.no_fnmatch_line("*MultipleDoctestFailures*")
+
+
 EXCUSES = {
     "xfail": "xfail",
     "strict": "xfail(strict=True)",
@@ -443,6 +471,44 @@ def test_a_conftest_may_skip_before_us(each: Suite, pytester: pytest.Pytester) -
     """)
     pytester.makepyfile(marked(WEB))
     each().assert_outcomes(skipped=1)
+
+
+def test_an_xfail_before_us_does_not_excuse_a_missing_verdict(
+    each: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest("""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_setup(item):
+            pytest.xfail("known")
+    """)
+    pytester.makepyfile(marked(WEB))
+    result = each()
+    result.assert_outcomes(xfailed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*::test_release* xfailed, but its verdict did not arrive"])
+
+
+def test_a_refusal_in_a_teardown_has_its_properties_in_junit(
+    each: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.fixture
+        def late(assert_compliant):
+            yield
+            assert_compliant("sha256:{WEB}", environment="prod")
+
+        def test_it(late): pass
+    """)
+    each("--junit-xml=out.xml")
+    told = {
+        one.attrib["name"]: one.attrib["value"]
+        for one in ET.parse(pytester.path / "out.xml").iter("property")
+    }
+    assert told["kosli.outcome"] == "NON_COMPLIANT"
 
 
 def test_junit_tells_failure_from_error_from_skip(each: Suite, pytester: pytest.Pytester) -> None:

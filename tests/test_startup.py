@@ -9,7 +9,8 @@ import pytest
 from tests.conftest import Suite
 
 HEAVY = ("requests", "urllib3", "vcr", "yaml", "msgspec", "filelock", "jinja2")
-OURS = ("session", "model", "run", "marker", "settings", "configfile", "answers", "ledger")
+OURS = ("session", "model", "run", "marker", "settings", "configfile", "answers", "ledger",
+        "doctor")  # fmt: skip
 
 LOOK = f"""
     import sys

@@ -24,22 +24,27 @@ FLOORS: dict[str, set[str]] = {
     "answers": GROUND,
     "judge": GROUND | {"answers"},
     "source": GROUND | {"answers"},
+    "drift": GROUND | {"explain", "fingerprint"},  # images are matched by their repository
     "fingerprint": GROUND,
+    "manifest": GROUND,  # text in, images and places out: files and registries are others' business
     "api": CLIENT | {"source", "__init__"},  # source is to CodeAlive what the judge is to Kosli
-    "ledger": CLIENT | {"api"},
+    "waiting": {"model", "api.host"},  # replies and an exchange, and nothing of what they say
+    "ledger": CLIENT | {"api", "waiting"},
     "discovery": CLIENT | {"api"},
     "report": GROUND | {"explain", "__init__"},
     "configfile": {"options"},  # ~/.kosli.yml: read by settings alone
     # The table. Checks of addresses are the client's, kinds of reports the reports'.
-    "options": {"model", "api", "report"},
+    "options": {"model", "text", "api", "report"},
 }
 
-PYTEST_FREE = {"model", "text", "explain", "answers", "judge", "source", "fingerprint", "api",
-               "ledger", "discovery", "configfile"}  # fmt: skip
+PYTEST_FREE = {"model", "text", "explain", "answers", "judge", "source", "drift", "fingerprint",
+               "manifest", "api", "waiting", "ledger", "discovery", "configfile"}  # fmt: skip
 LIBRARIES = {
     "requests": {"api.http"},
     "urllib3": {"api.http"},
     "vcr": {"api.cassettes"},
+    "allure": {"neighbours"},
+    "pytest_html": {"neighbours"},
 }
 
 
@@ -134,17 +139,22 @@ ROOMS_ON_TOP = {
     "marker": "the mark",
     "fixtures": "the fixtures, light",
     "handles": "what the fixtures hand to tests: heavy, so not in fixtures",
+    "doctor": "whether everything is set up: loaded by its flag alone",
     "session": "what a run does at each hook",
     "run": "what a run asks: settings, the way to Kosli, plans",
     "enforce": "verdicts become exceptions, and facts on the item",
     "flagged": "what flags name and no test takes up",
     "outcome": "the exception decides a report",
     "references": "references, resolved once a run",
+    "deployment": "manifests, read once a run: heavy where none is named",
     "gate": "the ready-made suite",
     "reporting": "report files: made ready first, written last",
     "xdist": "what controller and workers share",
     "hookspecs": "what others may implement",
+    "hooks": "what others do implement, asked one by one so that errors name them",
+    "neighbours": "what other plugins' reports show of a check",
     "assert_source": "source, as tests ask for it",
+    "assert_no_drift": "drift, as tests ask for it",
     "source_fixtures": "the fixtures for source, light",
 }
 

@@ -167,7 +167,9 @@ def outcomes(report: Path) -> dict[int, str]:
 def test_a_worker_on_another_machine_is_refused() -> None:
     for popen, remote in ((True, False), (False, True)):
         node = SimpleNamespace(
-            workerinput={}, gateway=SimpleNamespace(spec=SimpleNamespace(popen=popen))
+            workerinput={},
+            gateway=SimpleNamespace(spec=SimpleNamespace(popen=popen)),
+            config=SimpleNamespace(stash={}),
         )
         controller = xdist.Controller()
         controller.pytest_configure_node(node)

@@ -13,7 +13,7 @@ import os
 import re
 import secrets as random
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -26,7 +26,6 @@ from vcr.cassette import Cassette
 from vcr.record_mode import RecordMode
 from vcr.request import Request as VcrRequest
 from vcr.serialize import deserialize, serialize
-from vcr.serializers import yamlserializer
 
 from pytest_kosli.api.host import BASE_PATH, address, check_host
 from pytest_kosli.api.traffic import Clock
@@ -71,9 +70,7 @@ class Cassettes:
             _compare(path, asked, stored)
             return _reply(response)
         except _DamageError as damage:
-            raise NoVerdict(
-                "cassette_damaged", f"the cassette {path} can not be used: {damage}", _AGAIN
-            ) from None
+            raise _damaged(path, damage) from None
 
     def record(self, request: Request, reply: Reply, host: str, secrets: Iterable[str]) -> None:
         """Write the reply to ``request`` at ``host``, in place of an older one, or not at all.
@@ -123,6 +120,18 @@ class Cassettes:
             "cassette_missing", f"there are no cassettes of Kosli's in {self.folder}", _AGAIN
         )
 
+    def recordings(self, org: str) -> Iterator[tuple[str, Reply]]:
+        """Yield the host and the reply of every cassette of an organisation.
+
+        Raises NoVerdict ``cassette_damaged`` at the first that can not be used.
+        """
+        for path in sorted((self.folder / org).rglob("*.yaml")):
+            try:
+                stored, response = _load(path)
+                yield _host_in(stored.uri, self._base_path), _reply(response)
+            except _DamageError as damage:
+                raise _damaged(path, damage) from None
+
     def _hosts(self) -> Iterator[str]:
         for path in sorted(self.folder.rglob("*.yaml")):
             with contextlib.suppress(_DamageError, NoVerdict):
@@ -149,11 +158,22 @@ class Cassettes:
 
 
 _URI = re.compile(r"^ +uri: (?P<uri>https?://\S+)$", re.MULTILINE)
+_RESOLVER: Any = yaml.resolver.Resolver()
+_SCALARS: dict[str, Callable[[str], object]] = {
+    "tag:yaml.org,2002:str": str,
+    "tag:yaml.org,2002:int": int,
+    "tag:yaml.org,2002:null": lambda text: None,
+    "tag:yaml.org,2002:binary": base64.b64decode,
+}
 _UNFIT = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
 
 
 class _DamageError(Exception):
     """What is wrong with a cassette, in words."""
+
+
+def _damaged(path: Path, damage: _DamageError) -> NoVerdict:
+    return NoVerdict("cassette_damaged", f"the cassette {path} can not be used: {damage}", _AGAIN)
 
 
 class _Hider:
@@ -202,8 +222,7 @@ class _Yaml:
 
     @staticmethod
     def deserialize(text: str) -> dict[str, Any]:
-        _check_nesting(text)
-        data = yamlserializer.deserialize(text)
+        data = _built(text)
         _check_shape(data)
         return {"interactions": data["interactions"]}
 
@@ -272,18 +291,44 @@ def _check_shape(data: object) -> None:
         raise _DamageError("the body of the reply is not text")
 
 
-def _check_nesting(text: str) -> None:
-    """Refuse aliases, and a depth that would overflow the stack of libyaml's composer."""
-    depth = 0
+def _built(text: str) -> Any:
+    """Return what a YAML text of texts, numbers, lists and mappings says, and refuse all else.
+
+    Built from the stream of events: no tag makes an object of anything, no alias makes it grow,
+    and libyaml's composer, whose stack a deep text overflows, has no part in it.
+    """
+    root: list[Any] = []
+    open_ones: list[list[Any]] = [root]
     for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise _DamageError("it uses YAML aliases")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > _DEEPEST:
+        if isinstance(event, yaml.ScalarEvent):
+            open_ones[-1].append(_scalar(event))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(open_ones) > _DEEPEST:
                 raise _DamageError("it is nested too deeply")
+            open_ones.append([])
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+            parts = open_ones.pop()
+            mapping = isinstance(event, yaml.MappingEndEvent)
+            open_ones[-1].append(_mapping(parts) if mapping else parts)
+        elif isinstance(event, yaml.AliasEvent):
+            raise _DamageError("it uses YAML aliases")
+    if len(root) != 1:
+        raise _DamageError(f"it holds {len(root)} YAML documents")
+    return root[0]
+
+
+def _scalar(event: yaml.ScalarEvent) -> object:
+    tag = event.tag or _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
+    if tag not in _SCALARS:
+        raise _DamageError(f"it holds a value of type {tag.rpartition(':')[2]}")
+    return _SCALARS[tag](event.value)
+
+
+def _mapping(parts: list[Any]) -> dict[str, Any]:
+    keys = parts[::2]
+    if not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
+        raise _DamageError("a key stands there twice, or is not text")
+    return dict(zip(keys, parts[1::2], strict=True))
 
 
 def _read(path: Path) -> str:
@@ -369,12 +414,9 @@ def _reply(response: dict[str, Any]) -> Reply:
         raise _DamageError("it does not say when it was recorded, or how often was asked") from None
     if received_at.tzinfo is None or attempts < 1:
         raise _DamageError(f"its {RECORDED} has no time zone, or its {ATTEMPTS} is not positive")
-    body = response["body"]["string"]
-    if not isinstance(body, bytes):
-        raise _DamageError("the body of the reply is not text")
     return Reply(
         status=response["status"]["code"],
-        body=body,
+        body=response["body"]["string"],
         content_type=headers.get("content-type", ""),
         headers=tuple(
             (name, headers[name.lower()]) for name in _KEPT_HEADERS if name.lower() in headers

@@ -383,7 +383,7 @@ def limit_ends(reply: Reply) -> datetime | None:
     headers = {name.lower(): value.strip() for name, value in reply.headers}
     if reply.status != 429 or reply.received_at is None:
         return None
-    with suppress(ValueError, OverflowError, OSError):
+    with suppress(KeyError, ValueError, OverflowError, OSError):
         if (after := headers.get("retry-after", "")).isdecimal():
             return datetime.fromtimestamp(reply.received_at.timestamp() + float(after), UTC)
         return datetime.fromtimestamp(float(headers["x-ratelimit-reset"]), UTC)

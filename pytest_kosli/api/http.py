@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import threading
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -134,7 +135,12 @@ class Http:
         self._headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": user_agent}
         self._backoff = backoff
         self._final = final
-        self._traffic = Traffic(concurrency)
+        self._begin()
+        _EVERY.add(self)
+
+    def _begin(self) -> None:
+        """Start with no connection and no watchdog, as a new process has to."""
+        self._traffic = Traffic(self._concurrency)
         self._adapter: _Adapter | None = None
         self._building = threading.Lock()
 
@@ -159,6 +165,15 @@ class Http:
 
     def __repr__(self) -> str:
         return f"<Http {self.host}>"
+
+    @property
+    def proxy(self) -> str | None:
+        """Return the proxy that requests go through, without credentials, or None for none.
+
+        Raises NoVerdict ``bad_proxy`` for one that can not be used.
+        """
+        chosen = self._chosen_proxy()
+        return chosen and _without_credentials(chosen)
 
     def deadline(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         """Limit everything that any thread sends inside the ``with`` block to so many seconds.
@@ -236,6 +251,19 @@ class Http:
             return check_proxy(chosen)
         except ValueError as error:
             raise NoVerdict("bad_proxy", str(error), "Correct the proxy setting.") from None
+
+
+_EVERY: weakref.WeakSet[Http] = weakref.WeakSet()
+
+
+def _in_a_child() -> None:
+    """Let a forked process share neither the parent's sockets nor a watchdog that it has not."""
+    for client in _EVERY:
+        client._begin()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_in_a_child)
 
 
 class _Auth(AuthBase):
@@ -378,8 +406,8 @@ class _Adapter(HTTPAdapter):
     def __init__(self, lanes: int, secure: bool, proxy: str | None) -> None:
         self._secure = secure
         self._proxy = proxy
-        self.proxy_name = proxy and urlsplit(proxy).netloc.rpartition("@")[2]
-        super().__init__(pool_connections=1, pool_maxsize=lanes, pool_block=True)
+        self.proxy_name = proxy and _without_credentials(proxy)
+        super().__init__(pool_connections=1, pool_maxsize=lanes)
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
@@ -563,10 +591,27 @@ def _read(response: HTTPResponse, limit: int) -> bytes:
     return bytes(body)
 
 
+def _without_credentials(proxy: str) -> str:
+    return urlsplit(proxy).netloc.rpartition("@")[2]
+
+
+def ca_bundle() -> tuple[str, str]:
+    """Return the variable that names the CA bundle in force (empty for certifi's), and its path.
+
+    Raises NoVerdict ``tls`` for a bundle that can not be used.
+    """
+    _tls()
+    return _named_bundle()
+
+
+def _named_bundle() -> tuple[str, str]:
+    chosen = next((name for name in _BUNDLES if os.environ.get(name)), "")
+    return chosen, os.environ[chosen] if chosen else DEFAULT_CA_BUNDLE_PATH
+
+
 def _tls() -> ssl.SSLContext:
     """Return a verifying context with the CA bundle that the environment names, or certifi's."""
-    chosen = next((name for name in _BUNDLES if os.environ.get(name)), None)
-    bundle = os.environ[chosen] if chosen else DEFAULT_CA_BUNDLE_PATH
+    chosen, bundle = _named_bundle()
     context = create_urllib3_context()
     try:
         if os.path.isdir(bundle):

@@ -106,7 +106,10 @@ class KosliClient:
         if isinstance(artifact, str):
             fingerprint = _fingerprint(artifact)
             artifact = Artifact(fingerprint, f"sha256:{fingerprint[:7]}")
-        question = self.question(artifact, scope_of(environment, policy, flow))
+        return self.verdict(self.question(artifact, scope_of(environment, policy, flow)), artifact)
+
+    def verdict(self, question: Question, artifact: Artifact) -> Verdict:
+        """Return the Verdict on a question, under this artifact's name."""
         return self.judge(question, self.ask(question), artifact)
 
     def question(self, artifact: Artifact, scope: Scope) -> Question:

@@ -118,7 +118,6 @@ class Traffic:
     def lane(self) -> Iterator[None]:
         """Wait for one of the lanes, and hold it."""
         with self.lock:
-            self._check()
             while not self._free:
                 self._changed.wait(None if not self._budgets else self._left_of_budget())
                 self._check()
@@ -142,7 +141,6 @@ class Traffic:
         finally:
             with self.lock:
                 self._budgets.remove(until)
-                self._wake()
 
     def end_of_budget(self) -> float:
         """Return when the tightest budget in force ends."""
@@ -194,7 +192,7 @@ class Traffic:
         with self.lock:
             self._failures += 1
             self._gave_up |= gave_up
-            if self._gave_up and self._failures >= OUTAGE_AFTER and not self._ended:
+            if self._gave_up and self._failures >= OUTAGE_AFTER:
                 self._end(
                     NoVerdict(
                         "outage",

@@ -101,8 +101,22 @@ class AllowListing(Node):
     id: str
 
 
+class Waited(Node):
+    """How long the answer was waited for, and how often it was asked; in the end without a reply.
+
+    Of the ``asked`` times the last ``unheard`` got none, so the outcome rests on an earlier answer.
+    """
+
+    seconds: Annotated[float, Meta(ge=0)]
+    asked: Count
+    unheard: Count
+
+
 class Answer(Node):
-    """The reply that the outcome rests on; ``replayed`` is from a cassette, recorded then."""
+    """The reply that the outcome rests on; ``replayed`` is from a cassette, recorded then.
+
+    ``waited`` is null where nobody waited for it.
+    """
 
     status: int | None
     attempts: Count
@@ -110,6 +124,7 @@ class Answer(Node):
     evaluated_at: Moment | None
     replayed: bool
     sha256: Digest | None
+    waited: Waited | None
 
 
 class Test(Node):
@@ -166,6 +181,40 @@ class Source(Node):
     replayed: bool
     received_at: Moment | None
     tests: list[Test]
+
+
+class Deployed(Node):
+    """One artifact of a comparison, and where the run learned of it."""
+
+    name: str
+    fingerprint: Digest
+    origin: str
+
+
+class OtherVersion(Node):
+    """An image of which nothing that runs is what was intended."""
+
+    name: str
+    intended: list[Deployed]
+    running: list[Deployed]
+
+
+class Drift(Node):
+    """One comparison of what was intended with what ran in a snapshot; no verdict of Kosli's."""
+
+    outcome: Literal["NO_DRIFT", "DRIFTED", "NO_VERDICT", "NOT_CHECKED"]
+    refused: bool
+    snapshot: str
+    code: str
+    reason: str
+    unintended: list[Deployed]
+    missing: list[Deployed]
+    other_version: list[OtherVersion]
+    as_intended: list[Deployed]
+    left_out: list[str]
+    replayed: bool
+    received_at: Moment | None
+    test: Test
 
 
 class Setting(Node):
@@ -237,7 +286,9 @@ class Evidence(Node):
     totals: Totals
     checks: list[Check]
     sources: list[Source]
+    drifts: list[Drift]
     left_out: list[str]
+    without_image: list[str]
     tests: Selection
 
 
@@ -264,7 +315,9 @@ def evidence(
         totals=_totals(checks),
         checks=checks,
         sources=_sources(record),
+        drifts=[_drift(fact, _test(one, record.items[one], "call")) for one, fact in record.drifts],
         left_out=sorted(record.left_out),
+        without_image=sorted(record.without_image),
         tests=Selection(
             selected=selected,
             ended=len(record.ended),
@@ -345,6 +398,7 @@ def _check(found: Found, run: Run) -> Check:
             "evaluated_at": fact.get("evaluated_at") or None,
             "replayed": fact["replayed"],
             "sha256": fact.get("reply_sha256") or None,
+            "waited": fact.get("waited"),
         },
         "tests": _tests(found),
     }
@@ -378,6 +432,14 @@ def _source(fact: Facts, found: Found) -> Source:
         "tests": _tests(found),
     }
     return msgspec.convert(plain, Source)
+
+
+def _drift(fact: Facts, test: Test) -> Drift:
+    plain = {name: fact[name] for name in Drift.__struct_fields__ if name in fact}
+    moment = fact["received_at"] or None
+    return msgspec.convert(
+        {**plain, "snapshot": fact["name"], "received_at": moment, "test": test}, Drift
+    )
 
 
 def _swallowed(nodeid: str, fact: Facts) -> str:

@@ -97,6 +97,7 @@ def _verdict(verdict: Verdict) -> Facts:
         "status": verdict.status,
         "attempts": verdict.attempts,
         "reply_sha256": verdict.reply_sha256,
+        "waited": verdict.waited and asdict(verdict.waited),
     }
 
 
@@ -110,6 +111,7 @@ def _no_verdict(error: NoVerdict) -> Facts:
         "errors": list(error.errors),
         "status": error.status,
         "attempts": error.attempts,
+        "waited": error.waited and asdict(error.waited),
     }
 
 

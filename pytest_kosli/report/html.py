@@ -9,11 +9,12 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_kosli import __version__
+from pytest_kosli.report.drift import WORDS as DRIFT_WORDS
 from pytest_kosli.report.evidence import Check, Evidence
 from pytest_kosli.report.facts import NO_VERDICT, ORDER, WORDS
 from pytest_kosli.report.notices import notices, stamp, verdict
 from pytest_kosli.report.sources import WORDS as SOURCE_WORDS
-from pytest_kosli.text import clean, count, web_link, when
+from pytest_kosli.text import clean, count, waited, web_link, when
 
 LONGEST = 2000
 NOT_LIVE = "not evidence of a live check"
@@ -58,7 +59,9 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "WORDS": WORDS,
         "SOURCE_WORDS": SOURCE_WORDS,
+        "DRIFT_WORDS": DRIFT_WORDS,
         "count": count,
+        "waited": waited,
         "version": __version__,
     }
     return environment

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from pytest_kosli.report.evidence import Check, Evidence, Reason
+from pytest_kosli.report.drift import WORDS as DRIFT_WORDS
+from pytest_kosli.report.evidence import Check, Deployed, Drift, Evidence, Reason
 from pytest_kosli.report.facts import WORDS
 from pytest_kosli.report.notices import headline, notices
 from pytest_kosli.report.sources import WORDS as SOURCE_WORDS
-from pytest_kosli.text import clean, count, web_link, when
+from pytest_kosli.text import clean, count, waited, web_link, when
 
 LIMIT = 900_000
 """Bytes: a job summary of GitHub's holds 1 MiB a step and shows nothing of a larger one."""
@@ -98,6 +99,9 @@ def _rows(check: Check) -> Iterator[tuple[str, str]]:
         yield "allow-listed", f"by {code(listed.by)}, {text(when(listed.at))}: {why}"
     if check.answer.replayed:
         yield "replay", f"recorded {text(when(check.answer.received_at))}, not asked now"
+    if check.answer.waited:
+        late = check.answer.waited
+        yield "waited", text(waited(late.seconds, late.asked, late.unheard))
     if check.note:
         yield "note", text(check.note)
     if shown := link(check.link or "", "in Kosli"):
@@ -126,8 +130,19 @@ def _foot(evidence: Evidence) -> Iterator[str]:
         if len(evidence.sources) > LONGEST:
             yield f"<li>and {len(evidence.sources) - LONGEST} more</li>"
         yield "</ul></details>"
+    if evidence.drifts:
+        yield ""
+        yield f"<details><summary>{count(len(evidence.drifts), 'comparison')}</summary><ul>"
+        for drift in evidence.drifts[:LONGEST]:
+            yield f"<li>{code(drift.snapshot)} {DRIFT_WORDS[drift.outcome]}: {text(drift.reason)}"
+            yield from _differences(drift) if drift.refused else ()
+            yield "</li>"
+        if len(evidence.drifts) > LONGEST:
+            yield f"<li>and {len(evidence.drifts) - LONGEST} more</li>"
+        yield "</ul></details>"
     lists = {
         "left out by without": evidence.left_out,
+        "without an image": evidence.without_image,
         "deselected": evidence.tests.deselected,
         "not checked": [test.id for test in evidence.tests.unchecked],
     }
@@ -138,6 +153,23 @@ def _foot(evidence: Evidence) -> Iterator[str]:
             yield "<p>"
             yield f"{len(names)} {what}: {', '.join(code(name) for name in names[:MANY])}{more}"
             yield "</p>"
+
+
+def _differences(drift: Drift) -> Iterator[str]:
+    yield "<ul>"
+    yield from _named("runs, but was not intended", drift.unintended)
+    yield from _named("was intended, but does not run", drift.missing)
+    for other in drift.other_version[:MANY]:
+        yield from _named(f"{code(other.name)} was intended as", other.intended)
+        yield from _named(f"{code(other.name)} runs as", other.running)
+    yield "</ul>"
+
+
+def _named(what: str, those: list[Deployed]) -> Iterator[str]:
+    if those:
+        more = f" and {len(those) - MANY} more" if len(those) > MANY else ""
+        listed = ", ".join(code(f"{one.name} {one.fingerprint[:7]}") for one in those[:MANY])
+        yield f"<li>{what}: {listed}{more}</li>"
 
 
 def text(value: str) -> str:

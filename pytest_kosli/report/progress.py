@@ -1,9 +1,10 @@
-"""A live line on a terminal while questions are asked; nothing where nobody watches."""
+"""A live line on a terminal while it asks or waits; nothing where nobody watches."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,19 +16,28 @@ EVERY = 0.1
 
 def on(config: pytest.Config) -> Callable[[int, int, int], None]:
     """Return what shows how many questions are done, of how many, and how many got no reply."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or not reporter.isatty or config.get_verbosity() < 0:
-        return lambda done, total, unanswered: None
-    return Progress(reporter).tell
+    line = _line(config)
+    return Progress(line).tell if line else lambda done, total, unanswered: None
+
+
+def waiting(config: pytest.Config) -> Callable[[int, int, float], None]:
+    """Return what shows how many answers are waited for, of how many, and the seconds left."""
+    line = _line(config)
+
+    def tell(late: int, total: int, left: float) -> None:
+        if line:
+            line(f"kosli: waiting for {late} of {total}, {left:.0f} s left" if late else "")
+
+    return tell
 
 
 class Progress:
-    """One line, written over itself, erased when all is done."""
+    """How far a number of questions is, on one line, erased when all is done."""
 
     def __init__(
-        self, reporter: pytest.TerminalReporter, clock: Callable[[], float] = time.monotonic
+        self, line: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._reporter = reporter
+        self._line = line
         self._clock = clock
         self._began = clock()
         self._shown = 0.0
@@ -36,11 +46,24 @@ class Progress:
         """Show how far it is, and the seconds that are left at this speed."""
         now = self._clock()
         if done == total:
-            self._reporter.rewrite("", erase=True)
+            self._line("")
         elif now - self._shown >= EVERY:
             self._shown = now
             left = (now - self._began) / done * (total - done)
             lost = f", {unanswered} without a reply" if unanswered else ""
-            self._reporter.rewrite(
-                f"kosli: {done} of {total} asked{lost}, {left:.0f} s left", erase=True
-            )
+            self._line(f"kosli: {done} of {total} asked{lost}, {left:.0f} s left")
+
+
+def _line(config: pytest.Config) -> Callable[[str], None] | None:
+    """Return what writes a line over the one before it; None where there is no terminal."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not reporter.isatty or config.get_verbosity() < 0:
+        return None
+    capture = config.pluginmanager.get_plugin("capturemanager")
+
+    def write(text: str) -> None:
+        # While pytest collects, what is written would be captured.
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.rewrite(text, erase=True)
+
+    return write

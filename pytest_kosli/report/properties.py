@@ -20,9 +20,9 @@ def properties(checks: Sequence[Facts], mode: str) -> Properties:
     told = sorted(checks, key=urgency)
     if not told:
         return [("kosli.outcome", NOT_CHECKED), ("kosli.mode", mode)]
-    flat = {f"{PREFIX}{key}": value for key, value in _flat(told[0]).items()}
     every = [_flat(fact) for fact in told]
-    return [*flat.items(), ("kosli.mode", mode), ("kosli.checks", json.dumps(every))]
+    flat = ((f"{PREFIX}{key}", value) for key, value in every[0].items())
+    return [*flat, ("kosli.mode", mode), ("kosli.checks", json.dumps(every))]
 
 
 def _flat(fact: Facts) -> dict[str, str]:

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from pytest_kosli.report.facts import NO_VERDICT, PASSING, Facts, urgency
 
-SOURCE = "source"
-"""The kind of facts that are about source, and no verdict on an artifact."""
+SOURCE, DRIFT = "source", "drift"
+"""The kinds of facts that are no verdict on an artifact."""
 
 ASKED = ("name", "artifact", "data_source", "contains", "lacks", "expected_sha256")
 """What makes a source check the same as another."""
@@ -25,6 +25,7 @@ class Item:
 
     facts: list[Facts] = field(default_factory=list)
     sources: list[Facts] = field(default_factory=list)
+    drifts: list[Facts] = field(default_factory=list)
     flags: dict[str, list[str]] = field(default_factory=dict)
     marked: bool = False
     passed: bool = False
@@ -44,6 +45,7 @@ class Record:
 
     items: dict[str, Item] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    without_image: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     uncollected: set[str] = field(default_factory=set)
     usage: list[str] = field(default_factory=list)
@@ -75,10 +77,13 @@ class Record:
         item.ended = _ended(item.ended, when, outcome, xfailed=xfailed)
         if payload is not None:
             item.where = payload["file"], payload["line"]
+            kinds = {SOURCE: item.sources, DRIFT: item.drifts}
             for fact in payload["checks"]:
-                (item.sources if fact.get("kind") == SOURCE else item.facts).append(fact)
+                kinds.get(fact.get("kind", ""), item.facts).append(fact)
+                self.left_out.update(fact.get("left_out", ()))
             item.flags.update(payload["flags"])
             self.left_out.update(payload["left_out"])
+            self.without_image.update(payload.get("without_image", ()))
             self.usage += [fact["reason"] for fact in payload["checks"] if _is_usage(fact)]
 
     @property
@@ -96,6 +101,12 @@ class Record:
         every = [fact for item in self.items.values() for fact in item.sources]
         latest = {source_key(fact): fact for fact in every}
         return sorted(latest.values(), key=lambda fact: (not fact["refused"], fact["label"]))
+
+    @property
+    def drifts(self) -> list[tuple[str, Facts]]:
+        """Return every comparison with a snapshot and its test, what drifted first."""
+        every = [(nodeid, fact) for nodeid, item in self.items.items() for fact in item.drifts]
+        return sorted(every, key=lambda one: (not one[1]["refused"], one[1]["label"], one[0]))
 
     @property
     def passing(self) -> set[str]:
@@ -122,16 +133,16 @@ class Record:
             (nodeid, fact)
             for nodeid, item in self.items.items()
             if item.green
-            for fact in (*item.facts, *item.sources)
+            for fact in (*item.facts, *item.sources, *item.drifts)
             if fact["refused"] or fact["outcome"] == NO_VERDICT
         ]
 
     def problems(self, require: int | None, flagged: Iterable[str], *, dry_run: bool) -> list[str]:
         """Return what is wrong with the run as a whole, whatever its tests say."""
         told = [
-            f"{nodeid} passed, but its verdict did not arrive"
+            f"{nodeid} {item.ended}, but its verdict did not arrive"
             for nodeid, item in self.items.items()
-            if item.marked and item.green and not item.facts
+            if item.marked and (item.green or item.ended == "xfailed") and not item.facts
         ]
         if not dry_run:
             owed = ((name, why) for name in flagged for why in self._owed(name))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Line = tuple[str, dict[str, bool]]
 
+MANY = 20
 RED, YELLOW, GREEN, BOLD = {"red": True}, {"yellow": True}, {"green": True}, {"bold": True}
 COLOURS = {
     Outcome.COMPLIANT.value: GREEN,
@@ -54,6 +55,10 @@ def lines(record: Record, problems: Sequence[str], verbosity: int, width: int) -
         from pytest_kosli.report import sources
 
         yield from sources.lines(record.sources, verbosity, width)
+    if record.drifts:
+        from pytest_kosli.report import drift
+
+        yield from drift.lines([fact for _, fact in record.drifts], verbosity, width)
     for nodeid, fact in record.swallowed:
         word = WORDS.get(fact["outcome"], "not as asserted")
         yield f"{clean(fact['label'])} is {word}, but {clean(nodeid)} passed", RED | BOLD
@@ -104,8 +109,25 @@ def _details(record: Record, facts: list[Facts]) -> Iterator[Line]:
     if record.left_out:
         names = ", ".join(clean(name, 60) for name in sorted(record.left_out))
         yield f"{count(len(record.left_out), 'artifact')} left out by without: {names}", YELLOW
+    if record.without_image:
+        names = ", ".join(clean(name, 60) for name in sorted(record.without_image)[:MANY])
+        more = len(record.without_image) - MANY
+        told = f"{names} and {more} more" if more > 0 else names
+        yield f"{count(len(record.without_image), 'object')} without an image: {told}", {}
+    if late := [fact["waited"] for fact in facts if fact.get("waited")]:
+        yield _waited(late, len(facts)), YELLOW
     for note in dict.fromkeys(fact["note"] for fact in facts if fact.get("note")):
         yield clean(note), YELLOW
+
+
+def _waited(late: list[Facts], checks: int) -> str:
+    """Return how long the run waited, for how much, and what that has cost."""
+    seconds = max(one["seconds"] for one in late)
+    again = count(sum(one["asked"] - 1 for one in late), "time")
+    unheard = sum(one["unheard"] > 0 for one in late)
+    silent = f", in the end without a reply for {unheard}" if unheard else ""
+    of = f"{len(late)} of {count(checks, 'check')}"
+    return f"waited {seconds:.0f} s for {of}, asked {again} more{silent}"
 
 
 def _counts(facts: list[Facts]) -> Line:

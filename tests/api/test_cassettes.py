@@ -69,6 +69,24 @@ def test_the_number_of_attempts_is_kept(cassettes: Cassettes) -> None:
     assert cassettes.play(ASK, HOST).attempts == 3
 
 
+def test_a_reply_of_no_date_is_recorded_now(cassettes: Cassettes) -> None:
+    cassettes.record(ASK, replace(REPLY, received_at=None), HOST, [])
+    recorded = cassettes.play(ASK, HOST).received_at
+    assert recorded is not None
+    assert abs((datetime.now(UTC) - recorded).total_seconds()) < 60
+
+
+def test_the_recordings_of_an_organisation_are_listed(cassettes: Cassettes) -> None:
+    assert list(cassettes.recordings("acme")) == []
+    cassettes.record(ASK, REPLY, HOST, [])
+    assert list(cassettes.recordings("acme")) == [(HOST, replace(REPLY, replayed=True))]
+    assert list(cassettes.recordings("other")) == []
+    file_of(cassettes).write_text("interactions: []")
+    with pytest.raises(NoVerdict) as caught:
+        list(cassettes.recordings("acme"))
+    assert caught.value.code == "cassette_damaged"
+
+
 def test_error_replies_are_recorded_too(cassettes: Cassettes) -> None:
     lost = replace(REPLY, status=404, body=b'{"message":"Artifact not found"}')
     cassettes.record(ASK, lost, HOST, [])
@@ -428,6 +446,35 @@ def test_wrong_types_anywhere_are_damage_or_another_question(
         if (wrong, spot[-1]) in (("text", "method"), ("text", "string"), ({}, "headers")):
             continue
         assert refusal(cassettes).code in ("cassette_damaged", "cassette_mismatch")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("- pytest-kosli\n", "- &x pytest-kosli\n      - *x\n", "aliases"),
+        ("version: 1\n", "version: 1\n---\nversion: 1\n", "2 YAML documents"),
+        ("version: 1\n", "version: 1\nversion: 1\n", "a key stands there twice"),
+        ("version: 1\n", "version: 1\n7: x\n", "a key stands there twice, or is not text"),
+        ("version: 1\n", "version: 1.5\n", "a value of type float"),
+    ],
+)
+def test_a_sound_cassette_with_more_yaml_around_it_is_damaged(
+    cassettes: Cassettes, old: str, new: str, why: str
+) -> None:
+    cassettes.record(ASK, REPLY, HOST, [])
+    text = file_of(cassettes).read_text()
+    assert old in text
+    assert why in damage(cassettes, text.replace(old, new)).message
+
+
+@pytest.mark.parametrize("wrong", [7, True, [], {}, ["a"]])
+def test_a_body_that_is_no_text_is_damage(cassettes: Cassettes, wrong: object) -> None:
+    cassettes.record(ASK, REPLY, HOST, [])
+    for spot, key in (("request", "body"), ("response", "body")):
+        data = yaml.safe_load(file_of(cassettes).read_text())
+        data["interactions"][0][spot][key] = wrong if spot == "request" else {"string": wrong}
+        assert damage(cassettes, yaml.safe_dump(data)).code == "cassette_damaged"
+        cassettes.record(ASK, REPLY, HOST, [])
 
 
 @pytest.mark.parametrize(

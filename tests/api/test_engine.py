@@ -93,6 +93,10 @@ def test_an_image_that_the_engine_has_not_is_told(monkeypatch: pytest.MonkeyPatc
         (Answer(200, b'{"Id": 7, "RepoDigests": []}'), "engine_nonsense"),
         (Answer(200, b'{"Id": "x", "RepoDigests": "app@sha256:1"}'), "engine_nonsense"),
         (Answer(200, b'{"Id": "x", "RepoDigests": [7]}'), "engine_nonsense"),
+        (
+            Answer(200, b'{"Id": "x", "RepoDigests": {"app@sha256:%s": 1}}' % (b"a" * 64)),
+            "engine_nonsense",
+        ),
         (Answer(200, b'{"Id": "x", "RepoDigests": ["app@sha256:1"]}'), "engine_nonsense"),
     ],
 )
@@ -109,6 +113,11 @@ def test_an_engine_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) ->
     error = refused(server, monkeypatch)
     assert error.code == "engine_unreachable"
     assert "DOCKER_HOST" in error.todo
+
+
+def test_an_engine_that_is_in_trouble_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with talking(lambda seen: Answer(500, b'{"message": "disk on fire"}')) as server:
+        assert "disk on fire" in refused(server, monkeypatch).message
 
 
 def test_what_is_no_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

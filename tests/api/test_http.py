@@ -17,8 +17,9 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -499,6 +500,91 @@ def test_a_slow_reply_ends_at_its_deadline(client: MakeClient, answer: Answer) -
     assert 0.35 < took < 2.5
 
 
+def test_a_slow_reply_on_a_used_connection_ends_at_its_deadline(client: MakeClient) -> None:
+    with Faulty(Answer(), Answer(drip=0.1, body=b"x" * 40)) as server:
+        http = client(server.url, timeout=0.6)
+        http(ASK)
+        began = time.monotonic()
+        assert refusal(http).code == "timeout"
+        assert time.monotonic() - began < 2.5
+        assert server.connections == 1
+
+
+def test_all_attempts_of_a_request_share_one_deadline() -> None:
+    traffic = Traffic(1)
+    call = Call(traffic, "host", timeout=9, retries=0, backoff=0)
+    call.begin()
+    assert call.affords(5)
+    assert not call.affords(10)
+    call.end()
+    time.sleep(0.1)
+    call.begin()
+    assert call.left() < 8.95
+    traffic.close()
+
+
+def test_a_stopped_attempt_takes_no_other_socket() -> None:
+    traffic = Traffic(1)
+    call = Call(traffic, "host", timeout=9, retries=0, backoff=0)
+    call.begin()
+    with socket.socket() as first, socket.socket() as second:
+        call.hold(first)
+        traffic.close()
+        with pytest.raises(ConnectionAbortedError):
+            call.hold(second)
+
+
+def test_a_deadline_that_comes_before_the_watchdog_wakes_is_kept(
+    client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_kosli.api.traffic._LINGER", 30.0)
+    with Faulty(Answer(), Answer(drip=0.1, body=b"x" * 60)) as server:
+        http = client(server.url, timeout=1)
+        http(ASK)
+        time.sleep(1.2)  # It has looked, found nothing that runs, and sleeps.
+        assert refusal(http).code == "timeout"
+
+
+def test_a_budget_ends_the_waits_that_began_before_it() -> None:
+    traffic = Traffic(1)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(traffic.sleep, 9)
+        time.sleep(0.2)
+        with traffic.budget(0.1):
+            error = waiting.exception(timeout=4)
+    assert isinstance(error, NoVerdict)
+    assert error.code == "budget_spent"
+
+
+def test_a_watchdog_that_could_not_start_starts_with_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    traffic = Traffic(1)
+    call = Call(traffic, "host", timeout=9, retries=0, backoff=0)
+    with monkeypatch.context() as no_more_threads:
+        no_more_threads.setattr(threading.Thread, "start", full)
+        with pytest.raises(RuntimeError):
+            call.begin()
+    call.end()
+    call.begin()
+    assert len(watchdogs()) == 1
+    traffic.close()
+
+
+def test_what_has_ended_is_forgotten() -> None:
+    traffic = Traffic(1)
+    call = Call(traffic, "host", timeout=9, retries=0, backoff=0)
+    call.begin()
+    call.end()
+    gone = weakref.ref(call)
+    traffic.close()
+    del call
+    assert gone() is None
+
+
 def test_stopped_and_frozen_clocks_move_no_deadline(
     client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -588,6 +674,20 @@ def test_cancel_ends_the_wait_for_a_lane(client: MakeClient) -> None:
         assert [getattr(error, "code", "") for error in errors] == ["interrupted"] * 3
 
 
+def test_a_look_up_that_hangs_keeps_nobody_else_waiting(
+    client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: answered.wait(9) and [])
+    http = client("http://localhost:1", concurrency=1)
+    with ThreadPoolExecutor(2) as pool, http.deadline(0.3):
+        running = [pool.submit(http, ASK) for _ in range(2)]
+        done, _ = wait(running, timeout=4, return_when=FIRST_COMPLETED)
+        answered.set()
+        errors = [one.exception() for one in done]
+    assert [getattr(error, "code", "") for error in errors] == ["budget_spent"]
+
+
 def test_cancel_ends_a_connection_that_is_being_made(client: MakeClient) -> None:
     # Nobody accepts, and the queue is full: further connections stay half open.
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
@@ -610,6 +710,7 @@ def test_the_watchdog_starts_when_needed_and_ends_with_its_client(client: MakeCl
     with Faulty() as server:
         http = client(server.url)
         assert not watchdogs()
+        http(ASK)
         http(ASK)
         assert [one.daemon for one in watchdogs()] == [True]
         http.close()
@@ -652,6 +753,23 @@ def test_five_failures_in_a_row_are_an_outage_for_the_rest_of_the_run(client: Ma
     assert [error.code for error in errors] == ["unreachable", "outage", "outage", "outage"]
     assert [error.attempts for error in errors] == [4, 1, 0, 0]
     assert "refused" in errors[2].message
+
+
+def test_an_interruption_is_the_last_word() -> None:
+    def told() -> str:
+        with pytest.raises(NoVerdict) as caught:
+            traffic.sleep(0)
+        return caught.value.code
+
+    traffic = Traffic(1)
+    silence = NoVerdict("unreachable", "nobody is there")
+    for _ in range(5):
+        traffic.unheard(silence, gave_up=True)
+    assert told() == "outage"
+    traffic.stop(NoVerdict("interrupted", "the run was interrupted"))
+    assert told() == "interrupted"
+    traffic.unheard(silence, gave_up=True)
+    assert told() == "interrupted"
 
 
 def test_an_outage_ends_the_waits_of_other_threads(client: MakeClient) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,27 @@ def test_an_answer_that_is_no_manifest_of_its_digest_is_an_error(lie: Answer, co
         assert refused(server.port).code == code
 
 
+def indexed(*platforms: dict[str, str] | None) -> Answer:
+    members = [{"digest": f"sha256:{n:064}", "platform": p} for n, p in enumerate(platforms)]
+    return answer(json.dumps({"manifests": members}).encode(), media=INDEX)
+
+
+def test_what_is_of_no_known_platform_is_no_platform_of_an_image() -> None:
+    unknown = {"os": "unknown", "architecture": "unknown"}
+    arm = {"os": "linux", "architecture": "arm", "variant": "v7"}
+    with Faulty(indexed(None, {}, unknown, arm)) as server:
+        assert ask(server.port).platforms == (("linux/arm/v7", f"sha256:{3:064}"),)
+
+
+def test_hints_name_up_to_four_platforms() -> None:
+    assert hints(Manifest(DIGEST)) == ()
+    four = tuple((f"linux/v{number}", "sha256:x") for number in range(4))
+    (hint,) = hints(Manifest(DIGEST, four))
+    assert hint.endswith("linux/v3 sha256:x")
+    (hint,) = hints(Manifest(DIGEST, (*four, ("linux/v4", "sha256:x"))))
+    assert hint.endswith("linux/v3 sha256:x and 1 more")
+
+
 def test_a_header_given_twice_is_no_digest() -> None:
     twice = (("Content-Type", MANIFEST), *(("Docker-Content-Digest", f"sha256:{DIGEST}"),) * 2)
     with Faulty(Answer(200, BODY, twice)) as server:
@@ -283,6 +305,24 @@ def test_every_registry_is_asked_over_https_but_for_loopback(image: str, address
     assert client._Client(whole(image), 1.0, 0, str)._address == address
 
 
+@pytest.mark.parametrize("registry", ["localhost:0", "localhost:99999", "acme..example"])
+def test_a_registry_that_can_not_be_one_is_a_bad_reference(registry: str) -> None:
+    with pytest.raises(NoVerdict) as caught:
+        resolve(whole(f"{registry}/app"))
+    assert caught.value.code == "bad_reference"
+
+
+def test_no_connection_stays_open() -> None:
+    with TokenService().server as service, token_server(service.url + "/token") as server:
+        ask(server.port)
+        assert "pytest-kosli-deadlines" not in [one.name for one in threading.enumerate()]
+
+
+def test_a_refusal_without_words_is_told_by_its_status() -> None:
+    with Faulty(Answer(500, b"")) as server:
+        assert refused(server.port).message.endswith("gave no answer (500)")
+
+
 # Who asks.
 
 
@@ -307,6 +347,14 @@ def test_a_token_for_everybody_is_asked_for_without_credentials() -> None:
         "service": ["registry.acme.example"],
         "scope": ["repository:acme/app:pull"],
     }
+
+
+def test_a_challenge_may_name_no_service() -> None:
+    service = TokenService()
+    unnamed = challenge(f'Bearer realm="{service.realm}"')
+    with service.server, Faulty(unnamed, answer()) as server:
+        assert ask(server.port).sha256 == DIGEST
+    assert service.queries() == [{"scope": ["repository:acme/app:pull"]}]
 
 
 def test_credentials_go_to_the_token_service_and_only_the_token_to_the_registry(
@@ -428,6 +476,7 @@ def test_one_variable_without_the_other_is_an_error(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("KOSLI_REGISTRY_PASSWORD", PASSWORD)
         error = refused(server.port)
     assert error.code == "half_credentials"
+    assert "KOSLI_REGISTRY_PASSWORD is set, and KOSLI_REGISTRY_USERNAME is not" in error.message
     assert PASSWORD not in str(error)
 
 
@@ -479,6 +528,13 @@ def test_what_docker_login_left_is_used(docker: Path, key: str) -> None:
     with wanting(USER, PASSWORD) as server:
         login(docker, key.format(f"127.0.0.1:{server.port}"))
         assert ask(server.port).sha256 == DIGEST
+
+
+def test_an_identity_token_is_no_password(docker: Path) -> None:
+    with Faulty(challenge("Basic realm=x")) as server:
+        written(docker, server.port, identitytoken="the-identity-token")
+        assert refused(server.port).code == "registry_denied"
+        assert all("Authorization" not in seen.headers for seen in server.requests)
 
 
 def test_the_config_in_the_home_folder_is_used(tmp_path: Path) -> None:
@@ -553,7 +609,25 @@ def test_a_config_that_docker_would_not_write_is_an_error(docker: Path, text: st
 def test_a_config_that_can_not_be_read_is_an_error(docker: Path) -> None:
     docker.mkdir()
     with Faulty(challenge("Basic realm=x")) as server:
-        assert refused(server.port).code == "bad_docker_config"
+        error = refused(server.port)
+    assert error.code == "bad_docker_config"
+    assert error.message.endswith("Is a directory")
+
+
+def test_the_entry_of_the_very_registry_comes_first(docker: Path) -> None:
+    def auth(word: str) -> dict[str, str]:
+        return {"auth": base64.b64encode(f"{USER}:{word}".encode()).decode()}
+
+    entries = {"https://a.example/v1/": auth("old"), "a.example": auth("new")}
+    docker.write_text(json.dumps({"auths": entries}))
+    found = of_registry("a.example")
+    assert found is not None
+    assert found.password.reveal() == "new"
+
+
+def test_an_entry_without_credentials_gives_none_where_there_is_no_store(docker: Path) -> None:
+    docker.write_text(json.dumps({"auths": {"a.example": {}}}))
+    assert of_registry("a.example") is None
 
 
 # Credential helpers.
@@ -574,6 +648,47 @@ def test_a_credential_helper_is_asked_for_its_registry(
         named(docker, server.port)
         assert ask(server.port).sha256 == DIGEST
         assert (tmp_path / "asked").read_text().strip() == f"127.0.0.1:{server.port}"
+
+
+def test_a_helper_of_another_registry_is_not_asked(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper(tmp_path / "bin", monkeypatch, f"touch {tmp_path}/asked\n{ANSWER}")
+    named(docker, 5000)
+    assert of_registry("127.0.0.1:5001") is None
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_helper_knows_docker_hub_by_its_old_name(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper(tmp_path / "bin", monkeypatch, f'echo "$asked" > {tmp_path}/asked\n{ANSWER}')
+    docker.write_text(json.dumps({"credHelpers": {"docker.io": "test"}}))
+    assert of_registry("docker.io")
+    assert (tmp_path / "asked").read_text().strip() == "https://index.docker.io/v1/"
+
+
+def test_a_helper_that_can_not_be_run_is_an_error(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper(tmp_path / "bin", monkeypatch, ANSWER)
+    (tmp_path / "bin" / "docker-credential-test").write_bytes(b"\x7fno program")
+    named(docker, 5000)
+    with pytest.raises(NoVerdict, match="Exec format error") as caught:
+        of_registry("127.0.0.1:5000")
+    assert caught.value.code == "credential_helper"
+
+
+def test_a_helper_is_a_name_and_no_path(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper(tmp_path / "docker-credential-.", monkeypatch, ANSWER)
+    evil = tmp_path / "docker-credential-." / "docker-credential-test"
+    evil.rename(evil.with_name("evil"))
+    monkeypatch.chdir(tmp_path)
+    named(docker, 5000, "./evil")
+    with pytest.raises(NoVerdict, match="is not on the PATH"):
+        of_registry("127.0.0.1:5000")
 
 
 def test_the_store_is_asked_for_a_registry_that_docker_login_has_noted(

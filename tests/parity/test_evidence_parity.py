@@ -19,7 +19,7 @@ import pytest
 from pytest_kosli.model import NoVerdict, Outcome
 from pytest_kosli.report.record import Record
 from tests.conftest import Suite
-from tests.report.records import document, record_of, verdict
+from tests.report.records import document, drift, hear, record_of, verdict
 from tests.report.test_evidence import plain
 from tests.sandbox import Sandbox
 from tests.story import LEDGER, PAYMENTS, WEB
@@ -152,13 +152,19 @@ def good() -> Any:
 
 @needs_jq
 def test_a_live_complete_and_compliant_run_is_let_through() -> None:
-    assert len(rules()) == 8
+    assert len(rules()) == 9
     assert all(judged(good()))
 
 
 def skipped() -> Any:
     record = record_of(verdict())
     record.hear("test_skipped", "setup", "skipped", None, marked=True, xfailed=False)
+    return plain(document(record))
+
+
+def drifted() -> Any:
+    record = record_of(verdict())
+    hear(record, "test_drift", drift("staging"), outcome="failed")
     return plain(document(record))
 
 
@@ -178,6 +184,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "incomplete": lambda: plain(document(record_of(verdict()), incomplete=["interrupted"])),
     "problem": lambda: plain(document(record_of(verdict()), problems=["--kosli-require 2"])),
     "skipped": skipped,
+    "drifted": drifted,
 }
 
 

@@ -147,9 +147,20 @@ def hostile() -> Evidence:
             for shift, outcome in enumerate((Outcome.NON_COMPLIANT, Outcome.ALLOW_LISTED))
         ]
         checks.append(facts(NoVerdict("http_500", text, text, errors=(text,)), name=text))
-        hear(record, f"test_it.py::test[{text}]", *checks, source(text), outcome="failed")
+        checks += [source(text), drift(text)]
+        hear(record, f"test_it.py::test[{text}]", *checks, outcome="failed")
     record.left_out.update(HOSTILE)
     return document(record, problems=HOSTILE, deselected=HOSTILE, incomplete=HOSTILE)
+
+
+def drift(text: str, outcome: str = "DRIFTED") -> Facts:
+    """The facts of a comparison, with ``text`` wherever other people's words stand."""
+    one = {"name": text, "fingerprint": "d" * 64, "origin": text}
+    other = {"name": text, "intended": [one], "running": [one]}
+    plain: Facts = {name: [one] for name in ("unintended", "missing", "as_intended")}
+    plain |= {**dict.fromkeys(("name", "label", "reason"), text), "other_version": [other]}
+    plain |= {"kind": "drift", "by": "call", "outcome": outcome, "refused": outcome == "DRIFTED"}
+    return plain | {"code": "drifted", "left_out": [text], "replayed": False, "received_at": ""}
 
 
 def source(text: str, outcome: str = "DOES_NOT_HOLD") -> Facts:

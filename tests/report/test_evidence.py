@@ -18,6 +18,7 @@ from tests.report.records import (
     NOW,
     artifact,
     document,
+    drift,
     facts,
     hear,
     hostile,
@@ -151,6 +152,7 @@ def test_a_check_holds_everything_that_was_asked_and_answered() -> None:
             "evaluated_at": "2026-11-20T10:00:00Z",
             "replayed": False,
             "sha256": "c" * 64,
+            "waited": None,
         },
         "tests": [
             {
@@ -254,6 +256,24 @@ def test_source_checks_are_in_every_report_and_never_among_the_checks() -> None:
         assert "1 source check" in report
         assert "deploy.yaml lacks a limit" in report
         assert "does not hold" in report
+
+
+def test_comparisons_are_in_every_report_and_never_among_the_checks() -> None:
+    record = Record()
+    hear(record, "test_b", drift("payments:1.4"), outcome="failed")
+    hear(record, "test_a", drift("web:2", "NO_DRIFT"))
+    evidence = document(record)
+    validate(plain(evidence))
+    assert [(one.snapshot, one.outcome, one.test.id) for one in evidence.drifts] == [
+        ("payments:1.4", "DRIFTED", "test_b"),
+        ("web:2", "NO_DRIFT", "test_a"),
+    ]
+    assert evidence.drifts[0].missing[0].fingerprint == "d" * 64
+    assert (evidence.checks, evidence.left_out) == ([], ["payments:1.4", "web:2"])
+    for report in (html(evidence), markdown(evidence)):
+        assert "2 comparisons" in report
+        assert "was intended, but does not run" in report
+        assert "payments:1.4" in report
 
 
 def test_hostile_text_is_kept_to_the_letter_and_in_ascii() -> None:

@@ -145,7 +145,7 @@ def test_settings_and_their_origins_are_told_but_no_secret(
         "origin": "KOSLI_API_TOKEN",
     }
     assert (settings["timeout"]["value"], settings["timeout"]["origin"]) == (
-        "7 s",
+        "7s",
         "--kosli-timeout",
     )
     assert settings["org"]["origin"] == "KOSLI_ORG"
