@@ -95,7 +95,7 @@ def run(config: pytest.Config) -> pytest.ExitCode:
 
 def text_of(line: Line) -> list[str]:
     """Return a line as text of at most 100 columns, with what to do and where to read below it."""
-    about = clean(line.about, 50)
+    about = clean(clean(line.about), 50)  # what was escaped is longer than it was
     head = f"{line.state.value:<{STATE_WIDTH}}{about:<{TEXT_BEGINS - STATE_WIDTH - 2}}  "
     below = " " * STATE_WIDTH
     lines = _wrapped(line.said, head, " " * TEXT_BEGINS) or [head]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_kosli import doctor
@@ -826,6 +826,7 @@ lines = st.builds(
 
 
 @given(lines)
+@example(Line(State.OK, "0" * 14 + "\x1f" * 4 + "\U00011af9" * 6, "", ""))
 def test_whatever_is_said_fits_100_columns_and_begins_with_its_state(line: Line) -> None:
     first, *others = doctor.text_of(line)
     assert first.startswith(f"{line.state.value} ")
