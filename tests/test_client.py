@@ -333,6 +333,24 @@ def test_a_snapshot_leaves_out_what_exited(client: KosliClient) -> None:
     assert "ghcr.io/acme/payments:1.3.9" not in names
 
 
+@pytest.mark.parametrize(
+    ("annotation", "runs"),
+    [
+        (None, True),
+        ({"type": "changed", "was": 2, "now": 1}, True),
+        ({"type": "exited"}, False),
+        ({"type": "exited", "now": 1}, False),
+        ({"type": "changed", "now": 0}, False),
+    ],
+)
+def test_what_has_exited_says_so_or_has_no_instance(
+    annotation: dict[str, object] | None, runs: bool
+) -> None:
+    entry = {"name": "app", "fingerprint": OURS, "annotation": annotation}
+    client, _ = canned({"index": 1, "artifacts": [entry], "timestamp": 1.0})
+    assert bool(client.snapshot("prod").artifacts) is runs
+
+
 def test_an_older_snapshot_holds_what_ran_then(client: KosliClient) -> None:
     names = {artifact.name.split("@")[0] for artifact in client.snapshot("prod#41").artifacts}
     assert "ghcr.io/acme/payments:1.3.9" in names

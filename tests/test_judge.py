@@ -203,6 +203,9 @@ def test_flow_scope_tells_missing_and_failed_attestations_of_every_failing_flow(
 def test_a_flow_that_fails_without_a_failing_attestation_is_a_reason() -> None:
     verdict = judged(answer("flow", False), TEMPLATES)
     assert [(r.code, r.flow) for r in verdict.reasons] == [("flow_not_compliant", "web-ci")]
+    stateless = flow(compliant=False) | {"compliance_status": None}
+    (reason,) = judged(answer("flow", False, flows=[stateless]), TEMPLATES).reasons
+    assert (reason.code, reason.detail) == ("flow_not_compliant", "")
 
 
 def test_no_reason_at_all_is_said() -> None:
@@ -369,6 +372,11 @@ def test_compliant_with_nothing_behind_it_is_no_verdict(
 def test_require_policies_false_accepts_an_environment_without_policies() -> None:
     verdict = judged(answer(policy_evaluations=[]), require_policies=False)
     assert verdict.outcome is Outcome.COMPLIANT
+
+
+def test_require_policies_false_does_not_excuse_a_named_policy_that_nobody_evaluated() -> None:
+    given = reply(answer("policy", policy_evaluations=[]))
+    assert refused(given, POLICIES, require_policies=False).code == "no_policies"
 
 
 def test_require_policies_false_accepts_flow_templates_only_of_a_bare_environment() -> None:
@@ -600,6 +608,13 @@ def test_a_refusal_that_gives_no_reason_is_not_waited_for() -> None:
     verdict = judged(answer(compliant=False))
     assert is_late(verdict)
     assert not is_late(replace(verdict, reasons=()))
+
+
+def test_a_word_that_is_only_shown_makes_nobody_wait() -> None:
+    new = rule(False, {"type": "INCOMPLETE", "context": None})
+    verdict = judged(answer(compliant=False, policy_evaluations=[policy("p", False, new)]))
+    assert [(r.code, r.detail) for r in verdict.reasons] == [("unknown_resolution", "INCOMPLETE")]
+    assert not is_late(verdict)
 
 
 # Age.
