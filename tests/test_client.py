@@ -119,8 +119,8 @@ def test_a_scope_that_can_not_be_meant_is_never_asked(scope: dict[str, Any], cod
     assert not exchange.asked
 
 
-@pytest.mark.parametrize("org", ["", "a/b", "..", "a b", "../other"])
-def test_an_organisation_is_a_name(org: str) -> None:
+@pytest.mark.parametrize("org", ["", "a/b", "..", "a b", "../other", None, 7])
+def test_an_organisation_is_a_name(org: Any) -> None:
     assert code_of(lambda: KosliClient(org, exchange=Canned(answer()))) == "bad_name"
 
 
@@ -286,6 +286,21 @@ def test_nothing_embedded_leaves_every_entry_dangling() -> None:
     client, _ = canned({"live_artifacts": [entry], "_embedded": None})
     (live,) = client.live_artifacts("acme/web")
     assert (live.fingerprint, live.environment, live.compliance) == (None, None, None)
+
+
+def test_a_live_artifact_keeps_its_commit() -> None:
+    entry = {
+        "environment_id": "e",
+        "artifact_id": "a",
+        "artifact_name": "app",
+        "snapshot_index": 1,
+        "started_at": 1.5,
+    }
+    built = {"id": "a", "fingerprint": OURS, "commit_sha": "7416f87", "commit_url": "https://x"}
+    embedded = {"artifacts": [built], "environments": []}
+    client, _ = canned({"live_artifacts": [entry], "_embedded": embedded})
+    (live,) = client.live_artifacts("acme/web")
+    assert (live.commit_sha, live.commit_url, live.environment) == ("7416f87", "https://x", None)
 
 
 def test_a_provider_tells_repositories_of_one_name_apart(client: KosliClient) -> None:

@@ -353,6 +353,32 @@ def test_field_errors_and_the_request_id_are_told() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"title": "Bad Request"}, ": Bad Request"),
+        ({"detail": " ", "message": 7, "title": "Bad Request"}, ": Bad Request"),
+        ({"detail": 7, "message": "too many"}, ": too many"),
+        ({}, " with an empty body"),
+        (b"", " with an empty body"),
+    ],
+)
+def test_an_error_is_told_in_the_first_words_that_it_has(body: object, said: str) -> None:
+    assert refused(replying(400, body)).message == f"{POLICY}: CodeAlive answered 400{said}"
+
+
+def test_facts_stand_at_the_top_of_an_error_or_within_it() -> None:
+    nested = {"error": {"message": "no", "requestId": "req-2"}}
+    assert refused(replying(400, nested)).errors == ("requestId: req-2",)
+    assert refused(replying(400, {"errors": {"query": "too long"}})).errors == ("query: too long",)
+
+
+def test_only_a_409_is_about_two_data_sources() -> None:
+    words = {"message": "Name='payments' Id='1' is on fire"}
+    assert refused(replying(500, words)).code == "codealive_error"
+    assert refused(replying(409, words)).code == "ambiguous_data_source"
+
+
 def test_control_characters_of_an_error_reach_nobody() -> None:
     error = refused(replying(500, {"message": "red \x1b[31m alert"}))
     assert "\x1b" not in str(error)
@@ -575,6 +601,7 @@ def test_one_name_is_searched_as_it_is() -> None:
 
     assert CodeAliveClient(exchange=exchange).search("x", names="payments") == []
     assert seen[0].query[1:3] == (("Names", "payments"), ("Mode", "auto"))
+    assert seen[0].cassette.startswith("search/x.")
 
 
 def test_hits_may_be_poor() -> None:

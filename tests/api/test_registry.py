@@ -204,6 +204,7 @@ def test_a_registry_on_loopback_that_speaks_tls_is_asked_that_way(
         (answer(status=204), "registry_error"),
         (answer(status=206), "registry_error"),
         (answer(status=500), "registry_error"),
+        (answer(b'{"errors": []}', status=500), "registry_error"),
         (answer(status=404), "unknown_image"),
         (answer(status=403), "registry_login"),
         (answer(status=429), "registry_busy"),
@@ -314,8 +315,10 @@ def test_a_registry_that_can_not_be_one_is_a_bad_reference(registry: str) -> Non
 
 def test_no_connection_stays_open() -> None:
     with TokenService().server as service, token_server(service.url + "/token") as server:
+        before = set(threading.enumerate())
         ask(server.port)
-        assert "pytest-kosli-deadlines" not in [one.name for one in threading.enumerate()]
+        opened = set(threading.enumerate()) - before
+    assert "pytest-kosli-deadlines" not in [one.name for one in opened]
 
 
 def test_a_refusal_without_words_is_told_by_its_status() -> None:
@@ -501,6 +504,14 @@ def test_a_refusal_that_repeats_the_password_is_not_repeated(
         error = refused(server.port)
     assert error.code == "registry_denied"
     assert PASSWORD not in str(error)
+
+
+@pytest.mark.parametrize("password", [PASSWORD, ""])
+def test_a_refusal_that_repeats_no_secret_is_told_in_its_words(docker: Path, password: str) -> None:
+    words = Answer(403, b'{"errors": [{"message": "pull is not granted"}]}')
+    with Faulty(challenge("Basic realm=x"), words) as server:
+        login(docker, f"127.0.0.1:{server.port}", password=password)
+        assert refused(server.port).message.endswith("(403: pull is not granted)")
 
 
 # Docker's config.json.
