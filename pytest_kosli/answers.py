@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pytest_kosli.model import NoVerdict, Reply
+from pytest_kosli.shape import convert
 from pytest_kosli.text import clean
 
 MAX_DEPTH = 64
@@ -311,7 +312,7 @@ def load(reply: Reply, about: str, whose: str = "Kosli") -> Any:
 def typed(value: object, kind: type[T], about: str, whose: str = "Kosli") -> T:
     """Return a JSON value as ``kind``; the NoVerdict names the path of what does not fit."""
     try:
-        return msgspec.convert(value, kind)
+        return convert(value, kind)
     except msgspec.ValidationError as error:
         raise malformed(about, clean(error), whose=whose) from None
 

@@ -12,13 +12,14 @@ import pytest_kosli
 
 HOUSE = Path(pytest_kosli.__file__).parent
 
-GROUND = {"model", "text"}
+GROUND = {"model", "text", "shape"}
 CLIENT = GROUND | {"answers", "judge", "api.host", "fingerprint"}
 
 # From the ground: a room, and the rooms it may import when it is loaded or later. What is not
 # listed is a pytest room, on top: it may import all of these.
 FLOORS: dict[str, set[str]] = {
     "model": set(),
+    "shape": set(),
     "text": set(),  # other people's text made harmless: below every room that shows some
     "explain": GROUND,
     "answers": GROUND,
@@ -37,8 +38,9 @@ FLOORS: dict[str, set[str]] = {
     "options": {"model", "text", "api", "report"},
 }
 
-PYTEST_FREE = {"model", "text", "explain", "answers", "judge", "source", "drift", "fingerprint",
-               "manifest", "api", "waiting", "ledger", "discovery", "configfile"}  # fmt: skip
+PYTEST_FREE = {"model", "text", "shape", "explain", "answers", "judge", "source", "drift", "api",
+               "fingerprint", "manifest", "waiting", "ledger", "discovery",
+               "configfile"}  # fmt: skip
 LIBRARIES = {
     "requests": {"api.http"},
     "urllib3": {"api.http"},
@@ -120,6 +122,13 @@ def test_each_library_lives_in_one_room(name: str) -> None:
     found = {floor(one) for one in imported(ROOMS[name])}
     for library, rooms in LIBRARIES.items():
         assert library not in found or name in rooms
+
+
+@pytest.mark.parametrize("name", sorted(set(ROOMS) - {"shape"}))
+def test_only_one_room_lets_msgspec_look_types_over(name: str) -> None:
+    tree = ast.parse(ROOMS[name].read_text(encoding="utf-8"))
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not called & {"msgspec.convert", "msgspec.json.decode", "msgspec.yaml.decode"}
 
 
 def test_there_is_no_circle() -> None:

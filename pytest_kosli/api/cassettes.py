@@ -1,6 +1,6 @@
 """Replies in VCR cassettes, one file for each request: the only room that knows vcr.
 
-vcrpy's ``Cassette`` matches, holds and formats; nothing is patched, and no socket is opened.
+vcrpy formats and matches; nothing is patched, and no socket is opened.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from vcr.serialize import deserialize, serialize
 from pytest_kosli.api.host import BASE_PATH, address, check_host
 from pytest_kosli.api.traffic import Clock
 from pytest_kosli.model import NoVerdict, Reply, Request
+from pytest_kosli.shape import convert
 
 PLACEHOLDER = "<KOSLI_API_TOKEN>"
 RECORDED = "Kosli-Recorded-At"
@@ -284,7 +285,7 @@ class _File(msgspec.Struct):
 
 def _check_shape(data: object) -> None:
     """Refuse all that is not one recorded exchange, before vcrpy touches it."""
-    only = msgspec.convert(data, _File).interactions[0]
+    only = convert(data, _File).interactions[0]
     if not isinstance(only.request.body, str | bytes | None):
         raise _DamageError("the body of the request is not text")
     if not isinstance(only.response.body.string, str | bytes):
@@ -352,10 +353,7 @@ def _read(path: Path) -> str:
 
 def _load(path: Path) -> tuple[VcrRequest, dict[str, Any]]:
     try:
-        cassette = Cassette.load(
-            path=path, serializer=_Yaml, persister=_Shelf, record_mode=RecordMode.NONE
-        )
-        stored, response = cassette.data[0]
+        (stored,), (response,) = _Shelf.load_cassette(path, _Yaml)
     except (_DamageError, NoVerdict):
         raise
     except Exception as error:  # Of YAML, msgspec, vcrpy or urllib, whatever a file provokes.

@@ -16,6 +16,7 @@ import msgspec
 from pytest_kosli.api.host import Token
 from pytest_kosli.fingerprint.image import HUB, normal_registry
 from pytest_kosli.model import NoVerdict
+from pytest_kosli.shape import decode
 
 USERNAME, PASSWORD = "KOSLI_REGISTRY_USERNAME", "KOSLI_REGISTRY_PASSWORD"
 HELPER_SECONDS = 20.0
@@ -110,7 +111,7 @@ def _of_docker(registry: str) -> Credentials | None:
 
 def _config(path: Path) -> _Config:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Config)
+        return decode(path.read_bytes(), _Config)
     except (FileNotFoundError, NotADirectoryError):
         return _Config()
     except OSError as error:
@@ -153,7 +154,7 @@ def _ask(helper: str, registry: str, path: Path) -> Credentials | None:
             return None
         raise _bad_helper(program, f"it ended with status {done.returncode}")
     try:
-        answer = msgspec.json.decode(done.stdout, type=_Answer)
+        answer = decode(done.stdout, _Answer)
     except (ValueError, RecursionError):
         raise _bad_helper(program, "its answer is not JSON with Username and Secret") from None
     if not answer.secret:

@@ -20,6 +20,7 @@ from pytest_kosli.api.host import Token, check_host, is_loopback
 from pytest_kosli.api.http import Http
 from pytest_kosli.fingerprint.image import HUB, Image
 from pytest_kosli.model import NoVerdict, Reply, Request
+from pytest_kosli.shape import decode
 from pytest_kosli.text import clean, count
 
 _INDEXES = (
@@ -409,7 +410,7 @@ def _header(reply: Reply, name: str) -> str:
 
 def _decoded(body: bytes, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return decode(body, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

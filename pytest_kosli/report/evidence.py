@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from pytest_kosli.report.facts import WORDS, Facts, urgency
 from pytest_kosli.report.record import Ended, Item, Record, source_key
+from pytest_kosli.shape import convert
 
 SCHEMA = "https://pytest-kosli.readthedocs.io/en/stable/evidence.v1.schema.json"
 TITLE = "What pytest-kosli checked in one run"
@@ -402,7 +403,7 @@ def _check(found: Found, run: Run) -> Check:
         },
         "tests": _tests(found),
     }
-    return msgspec.convert(plain, Check)
+    return convert(plain, Check)
 
 
 def _tests(found: Found) -> list[Test]:
@@ -431,15 +432,13 @@ def _source(fact: Facts, found: Found) -> Source:
         "received_at": fact["received_at"] or None,
         "tests": _tests(found),
     }
-    return msgspec.convert(plain, Source)
+    return convert(plain, Source)
 
 
 def _drift(fact: Facts, test: Test) -> Drift:
     plain = {name: fact[name] for name in Drift.__struct_fields__ if name in fact}
     moment = fact["received_at"] or None
-    return msgspec.convert(
-        {**plain, "snapshot": fact["name"], "received_at": moment, "test": test}, Drift
-    )
+    return convert({**plain, "snapshot": fact["name"], "received_at": moment, "test": test}, Drift)
 
 
 def _swallowed(nodeid: str, fact: Facts) -> str:
