@@ -197,9 +197,13 @@ class Ledger:
 
         An interrupt ends those that are under way, and is raised at once.
         """
-        if not jobs:
+        width = min(concurrency, len(jobs))
+        if width < 2:  # nothing to gain from a thread
+            for done, job in enumerate(jobs, start=1):
+                _quietly(job)
+                tell(done)
             return
-        pool = ThreadPoolExecutor(min(concurrency, len(jobs)), "kosli")
+        pool = ThreadPoolExecutor(width, "kosli")
         try:
             waiting = [pool.submit(_quietly, job) for job in jobs]
             for done, future in enumerate(as_completed(waiting), start=1):
@@ -218,19 +222,44 @@ class Ledger:
 
         Raises the run's final NoVerdict where there is none.
         """
-        found = self._judged.once(repr(question), lambda: self._judge(question, artifact))
+        name = key(assert_request(question))
+        found = self._judged.once(self._now(name), lambda: self._judge(question, artifact))
         if isinstance(error := found.get("no_verdict"), NoVerdict):
             raise replace(error, artifact=artifact) from None
-        verdict: Verdict = found["verdict"]
-        return verdict.about(artifact)
+        verdict: Verdict = found["verdict"].about(artifact)
+        if self._is_news(name):
+            self._heard(verdict)
+        return verdict
 
     def _first(self, question: Question, silent: list[Question]) -> None:
-        """Ask a question, and remember the reply only if there is one."""
+        """Ask a question, and remember the reply only if there is one.
+
+        It is judged while others are still waited for; if that gives no verdict, it is judged again
+        under the artifact's name.
+        """
         request = assert_request(question)
+        name = key(request)
         try:
-            self._memo.once(key(request), lambda: _asked(self._ask, request))
+            plain = self._memo.once(name, lambda: _asked(self._ask, request))
         except NoVerdict:
             silent.append(question)
+            return
+        with suppress(NoVerdict):
+            self._judged.once(
+                self._now(name), lambda: {"verdict": self._nameless(question, opened(plain))}
+            )
+
+    def _now(self, name: str) -> str:
+        """Return what the verdict on a request's reply is kept under; a later reply has its own."""
+        return f"later {name}" if name in self._later else name
+
+    def _is_news(self, name: str) -> bool:
+        """Return whether this process was the first to ask, once."""
+        try:
+            self._first_here.remove(name)
+        except KeyError:
+            return False
+        return True
 
     def _ask(self, request: Request) -> Reply:
         """Send what no process of the run has sent before, and note that this one was the first."""
@@ -246,8 +275,6 @@ class Ledger:
             verdict = self.client.judge(question, reply, artifact)
         except NoVerdict as error:
             return {"no_verdict": replace(error, waited=waited)}
-        if key(request) in self._first_here:
-            self._heard(verdict)
         return {"verdict": verdict}
 
     def _is_late(self, question: Question) -> bool:
@@ -257,11 +284,14 @@ class Ledger:
             return False
 
     def _says_late(self, question: Question, reply: Reply) -> bool:
-        artifact = Artifact(question.fingerprint, question.fingerprint[:7])
         try:
-            return is_late(self.client.judge(question, reply, artifact))
+            return is_late(self._nameless(question, reply))
         except NoVerdict:
             return False
+
+    def _nameless(self, question: Question, reply: Reply) -> Verdict:
+        artifact = Artifact(question.fingerprint, question.fingerprint[:7])
+        return self.client.judge(question, reply, artifact)
 
 
 def _quietly(job: Callable[[], object]) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import quote
@@ -267,6 +268,7 @@ def scope_of(
     return Scope(environment, policies, flow)
 
 
+@lru_cache(maxsize=16_384)
 def assert_request(question: Question) -> Request:
     """Return the request for a question; keys in the order in which the Kosli CLI sends them."""
     scope = question.scope
