@@ -98,13 +98,26 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         fault = self.log.take(_recorded(scope))
-        pause = self.delay + (fault.delay if fault else 0.0)
-        if pause:
-            await asyncio.sleep(pause)
         if fault is None:
-            await self.app(scope, receive, send)
-        else:
-            await self._play(fault, scope, receive, send)
+            await self._answer(scope, receive, send)
+            return
+        if pause := self.delay + fault.delay:
+            await asyncio.sleep(pause)
+        await self._play(fault, scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hold the reply back until its delay is over, counted from when the request came."""
+        due = time.monotonic() + self.delay
+        held: list[Message] = []
+
+        async def hold(message: Message) -> None:
+            held.append(message)
+
+        await self.app(scope, receive, hold)
+        if self.delay:
+            await asyncio.sleep(due - time.monotonic())
+        for message in held:
+            await send(message)
 
     async def _play(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.body is None and (fault.status is None or fault.lie):
