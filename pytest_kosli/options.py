@@ -9,9 +9,8 @@ import argparse
 import enum
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -139,8 +138,7 @@ def _wait(text: str) -> float:
 # The table.
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One setting: what it is called, who may give it, and how its text is read.
 
     A setting of ``many`` values is a tuple; with ``csv`` one text may hold several, with
