@@ -136,7 +136,8 @@ def note(config: pytest.Config, facts: Facts) -> None:
 def take_facts(item: pytest.Item) -> list[Facts]:
     """Return what was noted on an item since the last call."""
     facts = item.stash.get(FACTS, [])
-    item.stash[FACTS] = []
+    if facts:
+        del item.stash[FACTS]
     return facts
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -60,6 +61,7 @@ class ProcessMemo:
         with lock:
             if key not in self._known:
                 self._known[key] = make()
+                self._locks.pop(key)
             return self._known[key]
 
     def exclusive(self, name: str) -> AbstractContextManager[object]:
@@ -205,8 +207,9 @@ class Ledger:
             return
         pool = ThreadPoolExecutor(width, "kosli")
         try:
-            waiting = [pool.submit(_quietly, job) for job in jobs]
-            for done, future in enumerate(as_completed(waiting), start=1):
+            # Held by nobody else, so that each is gone when it is done.
+            under_way = as_completed([pool.submit(_quietly, job) for job in jobs])
+            for done, future in enumerate(under_way, start=1):
                 future.result()
                 tell(done)
         except BaseException:
@@ -323,7 +326,7 @@ def _asked(exchange: Exchange, request: Request) -> Plain:
 def _plain(reply: Reply) -> Plain:
     return {
         "status": reply.status,
-        "body": base64.b64encode(reply.body).decode("ascii"),
+        "body": base64.b64encode(zlib.compress(reply.body, 1)).decode("ascii"),
         "content_type": reply.content_type,
         "headers": [list(pair) for pair in reply.headers],
         "attempts": reply.attempts,
@@ -340,7 +343,7 @@ def opened(plain: Plain) -> Reply:
     received = plain["received_at"]
     return Reply(
         status=plain["status"],
-        body=base64.b64decode(plain["body"]),
+        body=zlib.decompress(base64.b64decode(plain["body"])),
         content_type=plain["content_type"],
         headers=tuple((name, value) for name, value in plain["headers"]),
         attempts=plain["attempts"],

@@ -328,17 +328,31 @@ class Session:
             item.stash.setdefault(ENDED, (last, facts))
         if marked or facts:
             self._tell_junit(item, call, report, facts)
-            file, line, _ = report.location
-            report.kosli = {  # type: ignore[attr-defined]
-                "file": file,
-                "line": None if line is None else line + 1,
-                "checks": facts,
-                "flags": item.stash.get(FLAGS, {}) if call.when == "setup" else {},
-                "left_out": list(self._left_out(item)) if facts and marked else [],
-                "without_image": self.run.passed_over(),
-            }
+            self._tell_record(item, call, report, facts)
         if call.when == "teardown":
             neighbours.tell(self.config, report, item.stash.get(TOLD, []))
+            _forget(item, TOLD, VERDICTS)
+
+    def _tell_record(
+        self,
+        item: pytest.Item,
+        call: pytest.CallInfo[Any],
+        report: pytest.TestReport,
+        facts: list[Facts],
+    ) -> None:
+        """Put on a report what the record goes by; after set-up only if there is something."""
+        told = {
+            "checks": facts,
+            "flags": item.stash.get(FLAGS, {}) if call.when == "setup" else {},
+            "left_out": list(self._left_out(item)) if facts and marker.is_marked(item) else [],
+            "without_image": self.run.passed_over(),
+        }
+        if call.when == "setup" or report.failed or any(told.values()):
+            file, line, _ = report.location
+            where = {"file": file, "line": None if line is None else line + 1}
+            report.kosli = where | {  # type: ignore[attr-defined]
+                key: value for key, value in told.items() if value
+            }
 
     def _tell_junit(
         self,
@@ -471,6 +485,13 @@ def _fail(session: pytest.Session) -> None:
     """Fail a run that pytest would end as green, or as one without tests."""
     if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _forget(item: pytest.Item, *keys: pytest.StashKey[Any]) -> None:
+    """Drop what only a running test needs: ten thousand would keep it until the run ends."""
+    for key in keys:
+        if key in item.stash:
+            del item.stash[key]
 
 
 def _takes_ours(item: pytest.Item) -> bool:

@@ -268,7 +268,7 @@ def scope_of(
     return Scope(environment, policies, flow)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=2_048)
 def assert_request(question: Question) -> Request:
     """Return the request for a question; keys in the order in which the Kosli CLI sends them."""
     scope = question.scope

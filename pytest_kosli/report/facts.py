@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from pytest_kosli.explain import main_reason, sentence
-from pytest_kosli.model import Artifact, NotChecked, NoVerdict, Outcome, Scope, Verdict
+from pytest_kosli.model import (
+    Artifact,
+    NotChecked,
+    NoVerdict,
+    Origin,
+    Outcome,
+    Scope,
+    Verdict,
+)
 
 Facts = dict[str, Any]
 
@@ -46,14 +55,9 @@ def facts_of(
         "label": artifact.label if artifact else name,
         "fingerprint": artifact.fingerprint if artifact else "",
         "environment": (artifact.environment if artifact else None) or "",
-        "scope": str(scope) if scope else "",
-        "question": {
-            "environment": scope.environment,
-            "policies": list(scope.policies),
-            "flow": scope.flow,
-        },
+        **_asked(scope),
         "source": artifact.origin.source if artifact else "",
-        "origin": _origin(artifact) if artifact else None,
+        "origin": _origin(artifact.origin) if artifact else None,
         "by": by,
         "refused": refused,
         "replayed": False,
@@ -66,8 +70,21 @@ def facts_of(
     return facts | _no_verdict(result)
 
 
-def _origin(artifact: Artifact) -> Facts:
-    origin = artifact.origin
+# The checks of a run share few scopes and origins, so their facts share these.
+@lru_cache(maxsize=64)
+def _asked(scope: Scope) -> Facts:
+    return {
+        "scope": str(scope) if scope else "",
+        "question": {
+            "environment": scope.environment,
+            "policies": list(scope.policies),
+            "flow": scope.flow,
+        },
+    }
+
+
+@lru_cache(maxsize=64)
+def _origin(origin: Origin) -> Facts:
     return {
         "source": origin.source,
         "detail": origin.detail,

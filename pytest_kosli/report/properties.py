@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 from pytest_kosli.report.facts import NOT_CHECKED, Facts, urgency
@@ -21,7 +22,8 @@ def properties(checks: Sequence[Facts], mode: str) -> Properties:
     if not told:
         return [("kosli.outcome", NOT_CHECKED), ("kosli.mode", mode)]
     every = [_flat(fact) for fact in told]
-    flat = ((f"{PREFIX}{key}", value) for key, value in every[0].items())
+    # A thousand tests share these names.
+    flat = ((sys.intern(f"{PREFIX}{key}"), value) for key, value in every[0].items())
     return [*flat, ("kosli.mode", mode), ("kosli.checks", json.dumps(every))]
 
 

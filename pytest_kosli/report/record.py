@@ -78,13 +78,14 @@ class Record:
         if payload is not None:
             item.where = payload["file"], payload["line"]
             kinds = {SOURCE: item.sources, DRIFT: item.drifts}
-            for fact in payload["checks"]:
+            checks = payload.get("checks", ())
+            for fact in checks:
                 kinds.get(fact.get("kind", ""), item.facts).append(fact)
                 self.left_out.update(fact.get("left_out", ()))
-            item.flags.update(payload["flags"])
-            self.left_out.update(payload["left_out"])
+            item.flags.update(payload.get("flags", {}))
+            self.left_out.update(payload.get("left_out", ()))
             self.without_image.update(payload.get("without_image", ()))
-            self.usage += [fact["reason"] for fact in payload["checks"] if _is_usage(fact)]
+            self.usage += [fact["reason"] for fact in checks if _is_usage(fact)]
 
     @property
     def facts(self) -> list[Facts]:
