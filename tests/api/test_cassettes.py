@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vcr.cassette import Cassette
 
-from pytest_kosli.api.cassettes import PLACEHOLDER, RECORDED, Cassettes
+from pytest_kosli.api.cassettes import PLACEHOLDER, RECORDED, Cassettes, _first_line
 from pytest_kosli.model import NoVerdict, Reply, Request
 
 HOST = "https://app.kosli.com"
@@ -506,6 +508,42 @@ def test_two_exchanges_in_one_cassette_are_one_too_many(cassettes: Cassettes) ->
     data["interactions"] *= 2
     data["interactions"] = yaml.safe_load(str(data["interactions"]))
     damage(cassettes, yaml.safe_dump(data))
+
+
+@pytest.mark.parametrize("uri", ["https://app.kosli.com", "https://app.kosli.com/api/v1/x"])
+def test_a_question_that_is_not_to_kosli_names_no_host(cassettes: Cassettes, uri: str) -> None:
+    cassettes.record(ASK, REPLY, HOST, [])
+    file = file_of(cassettes)
+    file.write_text(re.sub(r"uri: \S+", f"uri: {uri}", file.read_text()))
+    error = refusal(cassettes, host=None)
+    assert error.code == "cassette_damaged"
+    assert error.message.endswith("it names no host that could be asked")
+
+
+def test_a_file_that_can_not_be_read_is_damage_in_the_systems_words(cassettes: Cassettes) -> None:
+    file_of(cassettes).parent.mkdir(parents=True)
+    file_of(cassettes).symlink_to(file_of(cassettes))
+    error = refusal(cassettes)
+    assert error.code == "cassette_damaged"
+    assert error.message.endswith(os.strerror(errno.ELOOP))
+
+
+def test_a_reply_without_a_date_has_none_when_it_is_played(cassettes: Cassettes) -> None:
+    cassettes.record(ASK, replace(REPLY, headers=()), HOST, [])
+    assert cassettes.play(ASK, HOST).headers == (("Content-Type", "application/json"),)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("one\ntwo"), "one"),
+        (ValueError(), "ValueError"),
+        (ValueError("red \x1b[31m"), "red  [31m"),
+        (ValueError("x" * 300), "x" * 200),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_in_one_plain_line(error: Exception, told: str) -> None:
+    assert _first_line(error) == told
 
 
 def test_a_folder_and_a_pipe_in_its_place_are_damage(cassettes: Cassettes) -> None:

@@ -9,6 +9,7 @@ import gzip
 import http.client
 import logging
 import pickle
+import re
 import shutil
 import socket
 import ssl
@@ -32,7 +33,7 @@ from hypothesis import strategies as st
 from urllib3 import HTTPResponse
 from urllib3.connectionpool import HTTPConnectionPool
 
-from pytest_kosli.api.host import address, check_host, check_proxy
+from pytest_kosli.api.host import address, check_host, check_proxy, origin
 from pytest_kosli.api.http import RETRIED, Http, Patience, Token
 from pytest_kosli.api.traffic import Call, Traffic
 from pytest_kosli.model import REPLY_LIMIT, NoVerdict, Reply, Request
@@ -1176,6 +1177,43 @@ def test_what_is_not_one_safe_host_is_refused_in_a_plain_sentence(host: str) -> 
     with pytest.raises(ValueError, match=r"^the (path of the )?host ") as caught:
         check_host(host)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("https://a.example,https://b.example", "must be a single one, not a list"),
+        ("https://\u0430pp.kosli.com", "must be a plain address, with no query and no fragment"),
+        ("app.kosli.com", "'app.kosli.com' must begin with https://"),
+        ("ftp://app..kosli.com", "'ftp://app..kosli.com' must begin with https://"),
+        ("https://app..kosli.com", "has no valid host name"),
+    ],
+)
+def test_a_host_that_is_refused_is_told_why(host: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^the host {re.escape(sentence)}$"):
+        check_host(host)
+
+
+@pytest.mark.parametrize(
+    ("url", "home"),
+    [
+        ("https://app.kosli.com/api", ("https", "app.kosli.com", 443)),
+        ("http://localhost/api", ("http", "localhost", 80)),
+        ("http://localhost:8080/api", ("http", "localhost", 8080)),
+        ("https://APP.kosli.com:8443", ("https", "app.kosli.com", 8443)),
+    ],
+)
+def test_a_token_is_at_home_at_a_scheme_a_name_and_a_port(url: str, home: object) -> None:
+    assert origin(url) == home
+
+
+@pytest.mark.parametrize(
+    "host", ["https://a.example?", "https://a.example#", "https://a.example/?"]
+)
+def test_an_address_that_says_something_else_than_was_meant_is_refused(host: str) -> None:
+    with pytest.raises(NoVerdict) as caught:
+        address(host, "/api/v2", ASK)
+    assert caught.value.code == "bad_name"
 
 
 def test_a_client_can_be_shown(client: MakeClient) -> None:
