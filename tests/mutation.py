@@ -45,7 +45,7 @@ ROOMS: dict[str, tuple[list[str], list[str]]] = {
     "api/http.py": (["tests/api/test_http.py"], WIRE),
     "api/traffic.py": (["tests/api/test_http.py"], WIRE),
     "api/cassettes.py": (["tests/api/test_cassettes.py"], LIES),
-    "api/replay.py": (SCRUBBED, ["tests/test_hooks.py"]),
+    "api/replay.py": (["tests/api/test_replay.py", *SCRUBBED], ["tests/test_hooks.py"]),
     "api/codealive.py": (["tests/test_codealive.py"], ["tests/test_assert_source.py"]),
     "api/registry.py": (["tests/api/test_registry.py"], IMAGES),
     "api/credentials.py": (["tests/api/test_registry.py"], IMAGES),

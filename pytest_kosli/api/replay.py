@@ -78,8 +78,8 @@ def _live(client: KosliClient, request: Request) -> object:
 
 def _snapshot(client: KosliClient, request: Request) -> object:
     _, _, environment, which = request.segments
-    number = f"#{which}" if which.isdigit() else which
-    found = client.snapshot(environment if which == "-1" else environment + number)
+    # The reply is at hand; what is asked for matters only where it must come back.
+    found = client.snapshot(environment + (f"#{which}" if which.isdigit() else ""))
     return msgspec.structs.replace(found, html_url=None)
 
 
