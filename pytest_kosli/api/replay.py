@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_kosli.api.kosli import KosliClient
 from pytest_kosli.judge import judge
-from pytest_kosli.model import ANY_FLOW, Artifact, NoVerdict, Question, Reply, Request, Scope
+from pytest_kosli.model import Artifact, NoVerdict, Question, Reply, Request, Scope
 
 
 def substance(request: Request, reply: Reply) -> object:
@@ -53,9 +53,8 @@ def _question(request: Request) -> Question:
     _, org, _, fingerprint = request.segments
     query = dict(request.query)
     policies = tuple(value for name, value in request.query if name == "policy_name")
-    environment, flow = query.get("environment_name"), query.get("flow_name")
-    anywhere = None if environment or policies else ANY_FLOW
-    return Question("", org, fingerprint, Scope(environment, policies, flow or anywhere))
+    scope = Scope(query.get("environment_name"), policies, query.get("flow_name"))
+    return Question("", org, fingerprint, scope)
 
 
 def _details(client: KosliClient, request: Request) -> object:
