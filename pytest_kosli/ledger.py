@@ -229,7 +229,8 @@ class Ledger:
         found = self._judged.once(self._now(name), lambda: self._judge(question, artifact))
         if isinstance(error := found.get("no_verdict"), NoVerdict):
             raise replace(error, artifact=artifact) from None
-        verdict: Verdict = found["verdict"].about(artifact)
+        # Two questions may be one request: any flow of an environment is what no flow is.
+        verdict: Verdict = replace(found["verdict"], question=question, artifact=artifact)
         if self._is_news(name):
             self._heard(verdict)
         return verdict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, NoReturn
@@ -277,10 +277,6 @@ class Verdict:
             "a Verdict has no truth value: compare verdict.outcome with Outcome.COMPLIANT, "
             "or use assert_compliant(...)"
         )
-
-    def about(self, artifact: Artifact) -> Verdict:
-        """Return the same verdict under another name of the same digest."""
-        return replace(self, artifact=artifact)
 
 
 class KosliError(Exception):

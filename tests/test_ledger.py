@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -83,6 +84,17 @@ def test_two_names_of_one_digest_are_one_question_with_two_names() -> None:
     (one,) = questions(1)
     names = [ledger.verdict(one, Artifact(one.fingerprint, name)).artifact.name for name in "ab"]
     assert names == ["a", "b"]
+    assert sum(fake.asked.values()) == 1
+
+
+def test_two_questions_that_are_one_request_are_asked_once_and_keep_their_own_words() -> None:
+    fake = Fake()
+    ledger = ledger_of(fake)
+    (one,) = questions(1)
+    other = replace(one, scope=replace(one.scope, flow="*"))
+    ledger.prefetch([one, other], 2, 10)
+    artifact = Artifact(one.fingerprint, "x")
+    assert [ledger.verdict(each, artifact).question for each in (one, other)] == [one, other]
     assert sum(fake.asked.values()) == 1
 
 
