@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -188,7 +189,7 @@ def test_a_file_may_come_back_with_an_empty_symbol() -> None:
 @pytest.mark.parametrize(
     ("answered", "found", "text"),
     [
-        ({"found": False, "content": "x"}, False, None),
+        ({"found": False, "content": "x", "contentByteSize": 1}, False, None),
         ({"found": False, "content": None}, False, None),
         ({"content": None}, False, None),
         ({"content": "x"}, True, "x"),
@@ -478,8 +479,14 @@ def test_a_rate_limit_ends_when_it_says_so(
 
 def test_only_a_429_has_a_limit_that_ends() -> None:
     headers = (("X-RateLimit-Reset", "4000000000"),)
-    assert limit_ends(Reply(200, b"", headers=headers)) is None
-    assert not is_final(Reply(503, b'{"retryable": true}', headers=headers))
+    heard = datetime.fromtimestamp(1_700_000_000, UTC)
+    for status in (200, 503):
+        assert limit_ends(Reply(status, b"", headers=headers, received_at=heard)) is None
+    later = Reply(503, b'{"retryable": true}', headers=headers, received_at=heard)
+    assert not is_final(later)
+    assert is_final(replace(later, status=429))
+    # An end is told from now on: without a now there is none.
+    assert limit_ends(Reply(429, b"", headers=headers)) is None
 
 
 def test_a_redirect_is_not_followed(client: CodeAliveClient, sandbox: Sandbox) -> None:
