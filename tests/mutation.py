@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import gc
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -168,6 +169,9 @@ class Hunter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if self._path.is_relative_to(ROOT):
+            # Runs inside of tests then share it, instead of loading one of their own.
+            importlib.import_module(".".join(self._path.relative_to(ROOT).with_suffix("").parts))
         limit = 0.0
         for _ in range(2):  # Once to learn which are quick, and once in that order.
             begin = time.monotonic()

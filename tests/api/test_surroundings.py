@@ -1,18 +1,29 @@
-"""What guards a client from the process around it: forks, stubs, other origins, other methods."""
+"""The client apart from a server that lies: the process around it, and its parts one by one."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import gzip
+import http.client as http_client
 import os
-from typing import Any
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import requests
 import urllib3.connection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from pytest_kosli.api import http as room
 from pytest_kosli.api.host import origin
 from pytest_kosli.api.http import Http, Token
+from pytest_kosli.api.traffic import Call, Traffic
 from pytest_kosli.model import NoVerdict, Reply, Request
 from tests.api.faulty import Answer, Faulty, Proxy
 
@@ -177,3 +188,120 @@ def test_a_pool_whose_connections_were_replaced_sends_nothing(
         with pytest.raises(NoVerdict) as caught:
             http(READY)
         assert (caught.value.code, server.requests) == ("intercepted", [])
+
+
+# Waiting, reading and explaining, apart from the network.
+
+
+@pytest.fixture
+def call() -> Iterator[Call]:
+    """Return a request that is on its way nowhere."""
+    traffic = Traffic(1)
+    yield Call(traffic, "https://kosli.example", 5.0, 3, 1.0)
+    traffic.close()
+
+
+def answered(status: int, **headers: str) -> Any:
+    return SimpleNamespace(
+        status=status, headers={name.replace("_", "-"): text for name, text in headers.items()}
+    )
+
+
+def test_a_limit_is_waited_for_until_it_ends(call: Call) -> None:
+    patience = room.Patience.of(call)
+    soon, past = str(time.time() + 20), str(time.time() - 20)
+    assert 15 < patience.wait_after(answered(429, X_RateLimit_Reset=soon)) <= 20
+    assert patience.wait_after(answered(429, X_RateLimit_Reset=past)) == 0
+    assert patience.wait_after(answered(429, X_RateLimit_Reset=soon, Retry_After="3")) == 3
+    for other in (answered(503, X_RateLimit_Reset=soon), answered(429), None):
+        assert patience.wait_after(other) <= 1
+
+
+@pytest.mark.parametrize("status", [429, 503, 409, 500, 502, 504, None])
+def test_only_an_overload_lets_everybody_wait(status: int | None) -> None:
+    told: list[str] = []
+    traffic = SimpleNamespace(
+        pause=lambda seconds: told.append("pause"), sleep=lambda seconds: told.append("sleep")
+    )
+    patience = room.Patience.of(cast(Call, SimpleNamespace(traffic=traffic, retries=3)))
+    patience.sleep(None if status is None else answered(status))
+    assert told == ["pause" if status in (429, 503) else "sleep"]
+
+
+def test_a_secret_is_hidden_where_it_is_long_enough_to_be_told_from_a_word() -> None:
+    reply = Reply(200, b"a canary-token in a reply", "text/canary-token")
+    hidden = room._without("canary-token", reply)
+    assert (hidden.body, hidden.content_type) == (b"a *** in a reply", "text/***")
+    assert room._without("a", reply) == reply
+
+
+def test_what_follows_a_compressed_body_is_counted_too() -> None:
+    endless = gzip.compress(b"{}") + b"x" * 5000
+    kind = (("Content-Type", "application/json"), ("Content-Encoding", "gzip"))
+    answer = Answer(body=endless, headers=kind, chunked=True)
+    with (
+        Faulty(answer) as server,
+        client(server.url) as http,
+        pytest.raises(NoVerdict) as caught,
+    ):
+        http(replace(READY, limit=1000))
+    assert caught.value.code == "too_large"
+
+
+def test_a_body_that_is_not_there_needs_no_decompression() -> None:
+    kind = (("Content-Type", "application/json"), ("Content-Encoding", "gzip"))
+    with Faulty(Answer(body=b"", headers=kind)) as server, client(server.url) as http:
+        assert http(READY).body == b""
+
+
+def test_a_bundle_may_be_a_folder_and_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    assert room.ca_bundle() == ("REQUESTS_CA_BUNDLE", str(tmp_path))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    with pytest.raises(NoVerdict) as caught:
+        room.ca_bundle()
+    assert (caught.value.code, caught.value.todo) == ("tls", "Correct REQUESTS_CA_BUNDLE.")
+    monkeypatch.setattr(room, "_named_bundle", lambda: ("", str(tmp_path / "none.pem")))
+    with pytest.raises(NoVerdict) as caught:
+        room.ca_bundle()
+    assert caught.value.todo == "Install certifi again."
+
+
+def test_errors_that_wrap_each_other_come_to_an_end() -> None:
+    one, two = ValueError("one"), ValueError("two")
+    one.args, two.args = (two,), (one,)
+    assert room._causes(one) == [one, two]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TimeoutError(), "timeout"),
+        (ReadTimeoutError(None, "/", "slow"), "timeout"),  # type: ignore[arg-type]
+        (ConnectTimeoutError(None, "slow"), "timeout"),
+        (OSError("no route"), "unreachable"),
+        (NewConnectionError(None, "no route"), "unreachable"),  # type: ignore[arg-type]
+        (ssl.SSLError("bad"), "tls"),
+        (http_client.BadStatusLine("x"), "broken_reply"),
+        (http_client.RemoteDisconnected("gone"), "unreachable"),
+        (ValueError("odd"), "broken_reply"),
+    ],
+)
+def test_each_failure_has_its_word(error: Exception, code: str, call: Call) -> None:
+    assert room._explain(error, call).code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOENT, os.strerror(errno.ENOENT)), os.strerror(errno.ENOENT)),
+        (ValueError("red \x1b[31m"), "red  [31m"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_the_words_of_an_error_are_harmless(error: Exception, said: str) -> None:
+    assert room._said(error) == said
