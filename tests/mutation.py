@@ -44,7 +44,7 @@ ROOMS: dict[str, tuple[list[str], list[str]]] = {
     "api/kosli.py": (["tests/test_client.py"], LIES),
     "api/host.py": (["tests/test_client.py", "tests/api/test_http.py"], LIES),
     "api/http.py": (["tests/api/test_http.py", "tests/api/test_surroundings.py"], WIRE),
-    "api/traffic.py": (["tests/api/test_http.py"], WIRE),
+    "api/traffic.py": (["tests/api/test_http.py", "tests/api/test_surroundings.py"], WIRE),
     "api/cassettes.py": (["tests/api/test_cassettes.py"], LIES),
     "api/replay.py": (["tests/api/test_replay.py", *SCRUBBED], ["tests/test_hooks.py"]),
     "api/codealive.py": (["tests/test_codealive.py"], ["tests/test_assert_source.py"]),

@@ -21,6 +21,7 @@ import urllib3.connection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from pytest_kosli.api import http as room
+from pytest_kosli.api import traffic as room_of_traffic
 from pytest_kosli.api.host import origin
 from pytest_kosli.api.http import Http, Token
 from pytest_kosli.api.traffic import Call, Traffic
@@ -305,3 +306,20 @@ def test_each_failure_has_its_word(error: Exception, code: str, call: Call) -> N
 )
 def test_the_words_of_an_error_are_harmless(error: Exception, said: str) -> None:
     assert room._said(error) == said
+
+
+def test_a_request_that_is_under_way_in_an_outage_still_ends_at_its_deadline() -> None:
+    traffic = Traffic(2)
+    slow = Call(traffic, "https://kosli.example", 0.4, 0, 1.0)
+    slow.begin()
+    for _ in range(room_of_traffic.OUTAGE_AFTER):
+        traffic.unheard(NoVerdict("unreachable", "no line"), gave_up=True)
+    with pytest.raises(NoVerdict) as caught:
+        traffic.sleep(0.01)
+    assert caught.value.code == "outage"
+    late = time.monotonic() + 5
+    while slow.stopped_by is None and time.monotonic() < late:
+        time.sleep(0.02)
+    assert slow.stopped_by is not None
+    assert slow.stopped_by.code == "timeout"
+    traffic.close()
