@@ -62,11 +62,19 @@ def online(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
-@pytest.fixture(params=[(), ("-n0",), ("-n2",)], ids=["alone", "n0", "n2"])
+WAYS = {"alone": ("-p", "no:xdist"), "n0": ("-n0",), "n2": ("-n2",)}
+
+
+@pytest.fixture(params=WAYS)
 def everywhere(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Run a scenario without xdist, with it switched off, and with two workers."""
-    arguments: tuple[str, ...] = request.param
-    return arguments or ("-p", "no:xdist")
+    return WAYS[request.param]
+
+
+@pytest.fixture(params=["alone", "n2"])
+def both_ways(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Run a scenario in one process and with two workers, where -n0 would tell nothing new."""
+    return WAYS[request.param]
 
 
 NEIGHBOURS = ("-p", "no:hypothesispytest", "-p", "no:anyio")
@@ -88,6 +96,12 @@ class Suite:
 def alone(pytester: pytest.Pytester, online: Sandbox) -> Suite:
     """A run in one process, without xdist."""
     return Suite(pytester, ("-p", "no:xdist"))
+
+
+@pytest.fixture
+def both(pytester: pytest.Pytester, online: Sandbox, both_ways: tuple[str, ...]) -> Suite:
+    """A run in one process, and one with two workers."""
+    return Suite(pytester, both_ways)
 
 
 @pytest.fixture

@@ -32,10 +32,10 @@ def idents(result: pytest.RunResult) -> set[str]:
 
 
 def test_each_artifact_that_runs_is_a_test_and_what_exited_is_left_out(
-    each: Suite, pytester: pytest.Pytester, online: Sandbox
+    both: Suite, pytester: pytest.Pytester, online: Sandbox
 ) -> None:
     pytester.makepyfile(live('snapshot="prod"'))
-    result = each("-v")
+    result = both("-v")
     result.assert_outcomes(passed=3, failed=8)
     assert "e6bac8b" not in result.stdout.str(), "ledger 0.9.0 has exited"
     assert paths(online).count("snapshots/acme/prod/-1") == 1
@@ -81,10 +81,10 @@ def test_a_variable_left_over_does_not_redirect_a_snapshot_on_the_command_line(
 
 
 def test_live_artifacts_of_a_repo_are_judged_where_they_run(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(live('repo="acme/payments"'))
-    result = each("-v")
+    result = both("-v")
     assert idents(result) >= {"payments-e49d561-prod", "payments-e49d561-staging"}
     assert result.ret == 0
 
@@ -107,18 +107,18 @@ def test_a_provider_goes_with_the_question(
     assert asked == [(("provider", "github"),), (("provider", "gitlab"),)]
 
 
-def test_a_dangling_live_artifact_is_one_error(each: Suite, pytester: pytest.Pytester) -> None:
+def test_a_dangling_live_artifact_is_one_error(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(live('repo="acme/ledger"'))
-    result = each()
+    result = both()
     result.assert_outcomes(passed=1, errors=1)
     assert "without a fingerprint" in result.stdout.str()
 
 
 def test_a_logical_environment_is_found_through_those_it_groups(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(live('snapshot="everywhere", without=["*agent*", "*cron*"]'))
-    result = each("-v")
+    result = both("-v")
     assert {"payments-e49d561-prod", "payments-e49d561-staging", "web-0722a81-staging"} <= idents(
         result
     )
@@ -135,13 +135,13 @@ def test_a_logical_environment_has_no_numbered_snapshots(
 
 
 def test_what_an_environment_can_not_say_is_an_error_and_collection_goes_on(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(
         live('snapshot="dr"', 'snapshot="nope"', 'repo="acme/nope"', 'repo="acme/attic"')
         + "def test_other(): pass"
     )
-    result = each()
+    result = both()
     result.assert_outcomes(errors=4, passed=1)
     assert result.ret == 1
     told = result.stdout.str()
@@ -151,11 +151,11 @@ def test_what_an_environment_can_not_say_is_an_error_and_collection_goes_on(
 
 
 def test_an_outage_while_collecting_is_an_error_by_name(
-    each: Suite, online: Sandbox, pytester: pytest.Pytester
+    both: Suite, online: Sandbox, pytester: pytest.Pytester
 ) -> None:
     online.fault("snapshots/*", status=503)
     pytester.makepyfile(live('snapshot="prod"') + "def test_other(): pass")
-    result = each()
+    result = both()
     result.assert_outcomes(errors=1, passed=1)
     assert result.ret == 1
 
@@ -170,16 +170,16 @@ def test_all_discovery_together_has_one_short_deadline(
     assert len(online.requests) <= 2
 
 
-def test_at_least_demands_that_many(each: Suite, pytester: pytest.Pytester) -> None:
+def test_at_least_demands_that_many(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(live('snapshot="staging", at_least=4', 'snapshot="staging", at_least=3'))
-    result = each()
+    result = both()
     result.assert_outcomes(errors=1, passed=6)
     assert "3 artifacts: at least 4 must be checked" in result.stdout.str()
 
 
-def test_without_is_counted_and_listed(each: Suite, pytester: pytest.Pytester) -> None:
+def test_without_is_counted_and_listed(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(live('snapshot="staging", without="*mailer*"'))
-    result = each()
+    result = both()
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["1 artifact left out by without: invoice-mailer"])
 
@@ -212,7 +212,7 @@ def test_a_snapshot_that_nobody_reports_any_more_is_an_error(
 
 @pytest.mark.parametrize("why", ["no token", "dry run", "collect only"])
 def test_where_kosli_is_not_asked_one_item_stands_for_all(
-    each: Suite,
+    both: Suite,
     online: Sandbox,
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
@@ -221,13 +221,13 @@ def test_where_kosli_is_not_asked_one_item_stands_for_all(
     pytester.makepyfile(test_it=live('snapshot="prod"', f'"sha256:{PAYMENTS}", environment="prod"'))
     if why == "no token":
         monkeypatch.delenv("KOSLI_API_TOKEN")
-        result = each()
+        result = both()
         result.assert_outcomes(errors=2)
         assert "KOSLI_API_TOKEN" in result.stdout.str()
     elif why == "dry run":
-        each("--kosli-dry-run").assert_outcomes(skipped=2)
+        both("--kosli-dry-run").assert_outcomes(skipped=2)
     else:
-        listed = each("--collect-only", "-q", "--kosli-snapshot=prod").stdout.str()
+        listed = both("--collect-only", "-q", "--kosli-snapshot=prod").stdout.str()
         assert "test_it.py::test_0\n" in listed
         assert "test_it.py::test_1\n" in listed
     assert online.requests == []

@@ -45,7 +45,7 @@ def paths(sandbox: Sandbox) -> list[str]:
 
 
 def test_what_runs_as_intended_gives_a_typed_answer(
-    each: Suite, online: Sandbox, pytester: pytest.Pytester
+    both: Suite, online: Sandbox, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(f"""
         import pytest
@@ -70,16 +70,16 @@ def test_what_runs_as_intended_gives_a_typed_answer(
             assert len(drift.left_out) == 2
             assert_no_drift("staging", artifacts=[kosli_artifact.verdict.artifact], without=without)
     """)
-    each().assert_outcomes(passed=3)
+    both().assert_outcomes(passed=3)
     assert paths(online).count("snapshots/acme/staging/-1") == 5
 
 
 def test_a_drift_is_a_failure_that_shows_the_three_lists(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     intended = [STAGING[1], OLD, f"ghcr.io/acme/reports:0.3.0@sha256:{REPORTS}"]
     pytester.makepyfile(CALL.format(f"'staging', artifacts={intended}"))
-    result = each()
+    result = both()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -269,10 +269,10 @@ def test_older_and_logical_snapshots_can_be_named(alone: Suite, pytester: pytest
 
 
 def test_a_dry_run_is_skipped_and_says_so(
-    each: Suite, online: Sandbox, pytester: pytest.Pytester
+    both: Suite, online: Sandbox, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(CALL.format(DRIFTED))
-    result = each("--kosli-dry-run")
+    result = both("--kosli-dry-run")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["DRY RUN: Kosli was not asked, nothing was compared"])
     assert online.requests == []
@@ -299,19 +299,19 @@ def test_a_missing_organisation_is_an_error_of_the_test(
 
 
 def test_it_is_recorded_and_replayed(
-    each: Suite, online: Sandbox, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    both: Suite, online: Sandbox, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytester.makepyfile(CALL.format(FINE) + "def test_no(assert_no_drift):\n"
                         f"    assert_no_drift({DRIFTED})\n")  # fmt: skip
-    each("--kosli-record").assert_outcomes(passed=1, failed=1)
+    both("--kosli-record").assert_outcomes(passed=1, failed=1)
     online.reset()
     monkeypatch.delenv("KOSLI_API_TOKEN")
-    result = each("--kosli-offline")
+    result = both("--kosli-offline")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["REPLAY of what ran when it was recorded, 20*"])
     assert online.requests == []
     (pytester.path / "cassettes" / "acme" / "snapshots" / "staging.latest.yaml").unlink()
-    each("--kosli-offline").assert_outcomes(errors=2)
+    both("--kosli-offline").assert_outcomes(errors=2)
 
 
 # Where it takes what is intended from.
@@ -350,7 +350,7 @@ def test_neither_name_nor_flag_is_an_error(alone: Suite, pytester: pytest.Pytest
 
 
 def test_what_manifests_deploy_is_intended(
-    each: Suite, online: Sandbox, pytester: pytest.Pytester
+    both: Suite, online: Sandbox, pytester: pytest.Pytester
 ) -> None:
     pytester.path.joinpath("deploy.yaml").write_text(DEPLOY, "utf-8")
     pytester.path.joinpath("more.txt").write_text(f"invoice-mailer@sha256:{MAILER}\n", "utf-8")
@@ -376,7 +376,7 @@ def test_what_manifests_deploy_is_intended(
             path.write_text(Path("deploy.yaml").read_text().replace(old, new))
             assert_no_drift("staging", manifest=path, without=["migrate", "invoice-*"])
     """)
-    result = each("-v")
+    result = both("-v")
     result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines_random(
         [
@@ -411,7 +411,7 @@ def test_a_manifest_flag_says_what_is_intended(alone: Suite, pytester: pytest.Py
 
 
 def test_a_drift_that_a_test_keeps_to_itself_is_told_loudly(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(
         test_it=f"""
@@ -428,7 +428,7 @@ def test_a_drift_that_a_test_keeps_to_itself_is_told_loudly(
                 pass
     """
     )
-    result = each("-q")
+    result = both("-q")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines_random(
         [

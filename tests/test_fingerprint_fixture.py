@@ -79,12 +79,12 @@ def out(result: pytest.RunResult) -> str:
 
 @needs_registry
 def test_a_pre_deploy_suite_names_a_file_and_an_image(
-    each: Suite, pytester: pytest.Pytester, pushed: str, image: str
+    both: Suite, pytester: pytest.Pytester, pushed: str, image: str
 ) -> None:
     pytester.makepyfile(smoke=SMOKE)
     (pytester.mkdir("dist") / "app.whl").write_bytes(WHEEL)
     flags = ["--kosli-artifact=app=dist/app.whl", f"--kosli-artifact=oci:{image}"]
-    result = each("smoke.py", *flags, "--kosli-environment=prod", "-rP")
+    result = both("smoke.py", *flags, "--kosli-environment=prod", "-rP")
     result.assert_outcomes(passed=2)
     assert result.ret == 0
     assert f"released {image.rpartition(':')[0]}@sha256:{pushed}" in out(result)
@@ -92,7 +92,7 @@ def test_a_pre_deploy_suite_names_a_file_and_an_image(
 
 @needs_registry
 def test_an_image_in_a_mark_is_asked_for_once_a_run(
-    each: Suite, pytester: pytest.Pytester, pushed: str, image: str, registry: Registry
+    both: Suite, pytester: pytest.Pytester, pushed: str, image: str, registry: Registry
 ) -> None:
     pytester.makepyfile(f"""
         import pytest
@@ -103,7 +103,7 @@ def test_an_image_in_a_mark_is_asked_for_once_a_run(
         def test_release(kosli_artifact, n):
             assert kosli_artifact.fingerprint == "{pushed}"
     """)
-    result = each(f"--kosli-artifact=oci:{image}", "--kosli-environment=prod")
+    result = both(f"--kosli-artifact=oci:{image}", "--kosli-environment=prod")
     result.assert_outcomes(passed=4)
     assert registry.asked(image.partition("/")[2].partition(":")[0]) == 1
 
@@ -137,11 +137,11 @@ def test_a_pinned_image_that_kosli_does_not_know_is_explained(
 
 @needs_registry
 def test_an_image_that_is_not_there_is_an_error_by_name(
-    each: Suite, pytester: pytest.Pytester, registry: Registry
+    both: Suite, pytester: pytest.Pytester, registry: Registry
 ) -> None:
     pytester.makepyfile(smoke=SMOKE)
     name = f"oci:{registry.name}/acme/nothing:1"
-    result = each("smoke.py", f"--kosli-artifact={name}", "--kosli-environment=prod")
+    result = both("smoke.py", f"--kosli-artifact={name}", "--kosli-environment=prod")
     result.assert_outcomes(errors=1)
     assert "no verdict (unknown_image)" in out(result)
 
@@ -188,7 +188,7 @@ def test_a_test_that_moves_its_tag_gets_no_verdict_about_it(
 
 
 def test_the_fixture_gives_the_fingerprint_that_the_mark_asks_about(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     (pytester.mkdir("build") / "app.py").write_text("x")
     (pytester.path / "build" / "app.pyc").write_text("y")
@@ -203,7 +203,7 @@ def test_the_fixture_gives_the_fingerprint_that_the_mark_asks_about(
             assert kosli_fingerprint("x=sha256:{A}") == "{A}"
             assert kosli_fingerprint("ghcr.io/acme/app:1@sha256:{B}") == "{B}"
     """)
-    each().assert_outcomes(passed=1)
+    both().assert_outcomes(passed=1)
 
 
 def test_the_fixture_raises_no_verdict_at_the_test_s_own_line(
@@ -247,7 +247,7 @@ CONFTEST = """
 
 @pytest.mark.parametrize("reference", ["release:payments-1.4.zip", "app=release:payments-1.4.zip"])
 def test_a_hook_knows_kinds_of_its_own_and_is_asked_once(
-    each: Suite, pytester: pytest.Pytester, reference: str
+    both: Suite, pytester: pytest.Pytester, reference: str
 ) -> None:
     pytester.makeconftest(CONFTEST.format(answer=repr(PAYMENTS)))
     pytester.makepyfile(
@@ -259,7 +259,7 @@ def test_a_hook_knows_kinds_of_its_own_and_is_asked_once(
     """
     )
     flags = [f"--kosli-artifact={reference}", "--kosli-environment=prod"]
-    result = each("smoke.py", *flags)
+    result = both("smoke.py", *flags)
     result.assert_outcomes(passed=2)
     assert (pytester.path / "asked").read_text().split() == ["payments-1.4.zip"]
 

@@ -26,10 +26,10 @@ def flag(fingerprint: str, *, scope: str = "environment=staging") -> tuple[str, 
 
 
 def test_a_bare_mark_asks_about_what_the_command_line_names(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(MARKED)
-    result = each(*STAGING)
+    result = both(*STAGING)
     result.assert_outcomes(passed=4)
     assert result.ret == 0
 
@@ -40,11 +40,11 @@ def test_a_bare_mark_asks_about_what_the_command_line_names(
     ids=["k", "m", "deselect"],
 )
 def test_a_flag_fails_the_run_when_its_tests_are_deselected(
-    each: Suite, pytester: pytest.Pytester, selection: tuple[str, ...]
+    both: Suite, pytester: pytest.Pytester, selection: tuple[str, ...]
 ) -> None:
     pytester.makepyfile(test_it=MARKED)
-    result = each(*flag(PAYMENTS), *selection)
-    result.assert_outcomes(passed=1, errors=1, deselected=1 if "-n2" not in each.arguments else 0)
+    result = both(*flag(PAYMENTS), *selection)
+    result.assert_outcomes(passed=1, errors=1, deselected=1 if "-n2" not in both.arguments else 0)
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
@@ -55,19 +55,19 @@ def test_a_flag_fails_the_run_when_its_tests_are_deselected(
 
 
 def test_a_flag_fails_the_run_when_only_a_part_of_it_is_selected(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(MARKED)
-    result = each(*STAGING, "-k", "payments")
-    result.assert_outcomes(passed=1, errors=1, deselected=3 if "-n2" not in each.arguments else 0)
+    result = both(*STAGING, "-k", "payments")
+    result.assert_outcomes(passed=1, errors=1, deselected=3 if "-n2" not in both.arguments else 0)
     result.stdout.fnmatch_lines(
         ["*--kosli-snapshot staging: no test that was selected asks about web 0722a81*"]
     )
 
 
-def test_a_flag_fails_a_run_without_any_marked_test(each: Suite, pytester: pytest.Pytester) -> None:
+def test_a_flag_fails_a_run_without_any_marked_test(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(): pass")
-    result = each(*STAGING)
+    result = both(*STAGING)
     result.assert_outcomes(passed=1, errors=1)
     assert result.ret == 1
 
@@ -90,7 +90,7 @@ def test_a_flag_fails_the_run_when_its_tests_were_not_among_the_last_failed(
 
 
 def test_a_flag_fails_the_run_when_its_test_is_skipped(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile("""
         import pytest
@@ -99,14 +99,14 @@ def test_a_flag_fails_the_run_when_its_test_is_skipped(
         @pytest.mark.kosli
         def test_release(): pass
     """)
-    result = each(*flag(PAYMENTS))
+    result = both(*flag(PAYMENTS))
     result.assert_outcomes(skipped=1)
     assert result.ret == 1
     result.stdout.fnmatch_lines([f"--kosli-artifact sha256:{PAYMENTS} got no verdict: *e49d561*"])
 
 
 def test_a_flag_fails_the_run_when_one_of_its_tests_is_skipped(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makeconftest("""
         import pytest
@@ -117,7 +117,7 @@ def test_a_flag_fails_the_run_when_one_of_its_tests_is_skipped(
                     item.add_marker(pytest.mark.skip)
     """)
     pytester.makepyfile(MARKED)
-    result = each(*STAGING)
+    result = both(*STAGING)
     result.assert_outcomes(passed=3, skipped=1)
     assert result.ret == 1
     result.stdout.fnmatch_lines(
@@ -167,19 +167,19 @@ def test_what_a_mark_leaves_out_of_a_snapshot_is_accounted_for(
     assert named.ret == 1
 
 
-def test_a_flag_that_leads_to_nothing_says_why(each: Suite, pytester: pytest.Pytester) -> None:
+def test_a_flag_that_leads_to_nothing_says_why(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(): pass")
-    result = each("--kosli-snapshot=nope")
+    result = both("--kosli-snapshot=nope")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
         ["E   --kosli-snapshot nope: environment nope: Kosli answered 404*"]
     )
 
 
-def test_an_ini_row_demands_no_marked_test(each: Suite, pytester: pytest.Pytester) -> None:
+def test_an_ini_row_demands_no_marked_test(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nkosli_snapshot = staging\n")
     pytester.makepyfile("def test_it(): pass")
-    assert each().ret == 0
+    assert both().ret == 0
 
 
 REQUIRED = f"""
@@ -197,22 +197,22 @@ REQUIRED = f"""
 
 
 def test_require_counts_distinct_artifacts_that_passed(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(REQUIRED)
-    assert each("--kosli-require=2").ret == 0
-    short = each("--kosli-require=3")
+    assert both("--kosli-require=2").ret == 0
+    short = both("--kosli-require=3")
     short.assert_outcomes(passed=3)
     assert short.ret == 1
     short.stdout.fnmatch_lines(["--kosli-require 3: only 2 got a live, passing verdict *"])
 
 
 def test_require_from_the_ini_file_holds_without_any_kosli_test(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makeini("[pytest]\nkosli_require = 1\n")
     pytester.makepyfile("def test_it(): pass")
-    assert each().ret == 1
+    assert both().ret == 1
 
 
 def test_require_counts_a_call_as_well(alone: Suite, pytester: pytest.Pytester) -> None:
@@ -252,7 +252,7 @@ def test_require_does_not_count_what_did_not_pass(
 
 
 def test_require_does_not_count_a_swallowed_or_deselected_verdict(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(
         test_it=REQUIRED
@@ -262,7 +262,7 @@ def test_require_does_not_count_a_swallowed_or_deselected_verdict(
             assert_compliant("sha256:{WEB}", environment="prod")
     """
     )
-    result = each("--kosli-require=2", "-k", "swallow or again")
+    result = both("--kosli-require=2", "-k", "swallow or again")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["--kosli-require 2: only 1 got *"])
 
@@ -300,7 +300,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["ref", "snap"],
 )
 def test_a_bad_setting_is_a_usage_error(
-    each: Suite,
+    both: Suite,
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
     breaking: object,
@@ -313,7 +313,7 @@ def test_a_bad_setting_is_a_usage_error(
         @pytest.mark.kosli({source})
         def test_it(): pass
     """)
-    result = each()
+    result = both()
     assert result.ret == 4
     told = result.stdout.str() + result.stderr.str()
     assert "organisation" in told or "KOSLI_ENVIRONMENT" in told
@@ -321,23 +321,23 @@ def test_a_bad_setting_is_a_usage_error(
 
 
 def test_a_bad_setting_is_a_usage_error_where_only_flags_matter(
-    each: Suite, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    both: Suite, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_org(monkeypatch)
     pytester.makepyfile("def test_it(): pass")
-    result = each(*STAGING)
+    result = both(*STAGING)
     assert result.ret == 4
     assert "INTERNALERROR" not in result.stdout.str()
 
 
-def test_no_scope_at_all_is_a_usage_error(each: Suite, pytester: pytest.Pytester) -> None:
+def test_no_scope_at_all_is_a_usage_error(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(f"""
         import pytest
 
         @pytest.mark.kosli("sha256:{PAYMENTS}")
         def test_it(): pass
     """)
-    result = each()
+    result = both()
     assert result.ret == 4
     assert "to be judged against" in result.stdout.str() + result.stderr.str()
 

@@ -70,12 +70,12 @@ def artifact(fingerprint: str, name: str, environment: str | None = None) -> str
 
 
 def test_what_a_plugin_contributes_is_judged_one_test_each_and_asked_for_once(
-    each: Suite, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    both: Suite, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KOSLI_ENVIRONMENT", "prod")
     asked = contribute(pytester, f"'payments=sha256:{PAYMENTS}'", artifact(WEB, "web:2", "staging"))
     pytester.makepyfile(test_a=BARE, test_b=BARE)
-    result = each("-rP", "--kosli-report=out.json")
+    result = both("-rP", "--kosli-report=out.json")
     result.assert_outcomes(passed=4)
     assert result.ret == 0
     assert "released payments environment prod" in out(result)
@@ -143,10 +143,10 @@ def test_the_hook_is_not_called_where_kosli_is_not_asked(
         assert "no verdict (no_token)" in out(result)
 
 
-def test_nothing_from_anywhere_is_never_green(each: Suite, pytester: pytest.Pytester) -> None:
+def test_nothing_from_anywhere_is_never_green(both: Suite, pytester: pytest.Pytester) -> None:
     contribute(pytester)
     pytester.makepyfile(BARE)
-    result = each(*GATE, "test_nothing_from_anywhere_is_never_green.py")
+    result = both(*GATE, "test_nothing_from_anywhere_is_never_green.py")
     result.assert_outcomes(errors=2)
     assert "no verdict (no_artifacts)" in out(result)
     assert "pytest_kosli_artifacts of conftest.py gave 0 artifacts" in words(result)
@@ -182,7 +182,7 @@ LIES = {
 
 
 def test_an_answer_that_is_none_is_an_error_with_the_plugins_name(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makeconftest(f"pytest_plugins = {[f'plug_{name}' for name in LIES]}")
     for name, body in LIES.items():
@@ -192,7 +192,7 @@ def test_an_answer_that_is_none_is_an_error_with_the_plugins_name(
             + f"def pytest_kosli_artifacts(config, client):\n    {body}\n"
         )
     pytester.makepyfile(BARE)
-    result = each("--kosli-environment=prod")
+    result = both("--kosli-environment=prod")
     result.assert_outcomes(errors=len(LIES))
     assert result.ret == 1
     assert out(result).count("no verdict (bad_hook)") >= len(LIES)
@@ -277,7 +277,7 @@ OWED = "pytest_kosli_artifacts of conftest.py"
 
 
 def test_what_no_test_asks_about_fails_the_run_by_name(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     contribute(pytester, *TWO)
     pytester.makepyfile(f"""
@@ -286,7 +286,7 @@ def test_what_no_test_asks_about_fails_the_run_by_name(
         @pytest.mark.kosli("sha256:{PAYMENTS}", environment="prod")
         def test_it(): pass
     """)
-    result = each()
+    result = both()
     result.assert_outcomes(passed=1, errors=1)
     assert result.ret == 1
     assert f"{OWED}: no test that was selected asks about ledger d4d1d5d" in words(result)
@@ -311,7 +311,7 @@ def test_a_selection_of_no_kosli_test_owes_nothing(alone: Suite, pytester: pytes
 
 
 def test_an_artifact_whose_test_is_skipped_fails_the_run_by_name(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     asked = ASKED.format(given=", ".join(TWO))
     pytester.makeconftest(f"""{asked}
@@ -323,7 +323,7 @@ def test_an_artifact_whose_test_is_skipped_fails_the_run_by_name(
                 item.add_marker(pytest.mark.skip)
     """)
     pytester.makepyfile(BARE)
-    result = each()
+    result = both()
     result.assert_outcomes(passed=1, skipped=1)
     assert result.ret == 1
     assert f"{OWED} got no verdict: no test was run for ledger d4d1d5d" in words(result)
@@ -417,11 +417,11 @@ def heard(pytester: pytest.Pytester) -> list[list[str]]:
 
 
 def test_each_verdict_is_told_once_in_the_main_thread(
-    each: Suite, pytester: pytest.Pytester, online: Sandbox
+    both: Suite, pytester: pytest.Pytester, online: Sandbox
 ) -> None:
     pytester.makeconftest(HEARS)
     pytester.makepyfile(MANY)
-    each()
+    both()
     told = [line for line in heard(pytester) if len(line) > 1]
     questions = Counter((line[0], line[1]) for line in told)
     asked = Counter(
@@ -500,7 +500,7 @@ FAILS = """
 
 
 def test_a_plugin_that_fails_on_verdicts_fails_the_run_and_is_named(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makeconftest(FAILS)
     pytester.makepyfile(f"""
@@ -509,7 +509,7 @@ def test_a_plugin_that_fails_on_verdicts_fails_the_run_and_is_named(
         @pytest.mark.kosli("sha256:{PAYMENTS}", "sha256:{MAILER}", environment="staging")
         def test_it(): pass
     """)
-    result = each("--kosli-report=out.json")
+    result = both("--kosli-report=out.json")
     result.assert_outcomes(passed=2)
     assert result.ret == 1
     line = (
@@ -547,7 +547,7 @@ EMAIL = answer(allow_listing=LISTING | {"description": "hotfix by jo.doe@acme.ex
 
 
 def test_a_scrubbed_cassette_is_judged_as_what_came(
-    each: Suite, pytester: pytest.Pytester, online: Sandbox
+    both: Suite, pytester: pytest.Pytester, online: Sandbox
 ) -> None:
     online.fault(f"asserts/acme/fingerprint/{OURS}", body=EMAIL)
     pytester.makeconftest(recipe(hookspecs.pytest_kosli_before_record))
@@ -558,12 +558,12 @@ def test_a_scrubbed_cassette_is_judged_as_what_came(
         def test_it(kosli_artifact):
             print("why", kosli_artifact.verdict.allow_listing.why)
     """)
-    result = each("--kosli-record", "-rP")
+    result = both("--kosli-record", "-rP")
     result.assert_outcomes(passed=1)
     assert "why hotfix by jo.doe@acme.example" in out(result)
     (cassette,) = (pytester.path / "cassettes").rglob("*.yaml")
     assert "jo.doe" not in cassette.read_text()
-    result = each("--kosli-offline", "-rP")
+    result = both("--kosli-offline", "-rP")
     result.assert_outcomes(passed=1)
     assert "why hotfix by somebody@acme.example" in out(result)
 

@@ -76,11 +76,11 @@ def text(result: pytest.RunResult) -> str:
 # What is found.
 
 
-def test_each_image_of_a_manifest_gets_a_verdict(each: Suite, write: Writer) -> None:
+def test_each_image_of_a_manifest_gets_a_verdict(both: Suite, write: Writer) -> None:
     write(
         deployment("payments", image(PAYMENTS_IMAGE)), SERVICE, deployment("web", image(WEB_IMAGE))
     )
-    result = each(*GATE, DEPLOY, PROD, "--kosli-report=out.json")
+    result = both(*GATE, DEPLOY, PROD, "--kosli-report=out.json")
     result.assert_outcomes(passed=1, failed=1)
     assert result.ret == 1
     told = text(result)
@@ -96,16 +96,16 @@ def test_each_image_of_a_manifest_gets_a_verdict(each: Suite, write: Writer) -> 
     assert origins["web 0722a81"]["detail"] == f"deploy.yaml: {place}"
 
 
-def test_a_marked_test_stands_for_a_manifest(each: Suite, write: Writer) -> None:
+def test_a_marked_test_stands_for_a_manifest(both: Suite, write: Writer) -> None:
     write(deployment("payments", image(PAYMENTS_IMAGE)))
-    each.pytester.makepyfile("""
+    both.pytester.makepyfile("""
         import pytest
 
         @pytest.mark.kosli(environment="prod")
         def test_deploy(kosli_artifact):
             assert kosli_artifact.name.startswith("ghcr.io/acme/payments:1.4.0@")
     """)
-    result = each(DEPLOY, "-v")
+    result = both(DEPLOY, "-v")
     result.assert_outcomes(passed=1)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*test_deploy?payments-e49d561?*"])
@@ -136,10 +136,10 @@ def test_all_kinds_of_sources_may_be_mixed(alone: Suite, write: Writer) -> None:
 
 
 def test_a_place_without_an_image_is_an_error_by_name_beside_the_verdicts(
-    each: Suite, write: Writer
+    both: Suite, write: Writer
 ) -> None:
     write(deployment("payments", image(PAYMENTS_IMAGE), "name: sidecar", image("web:${TAG}")))
-    result = each(*GATE, DEPLOY, PROD)
+    result = both(*GATE, DEPLOY, PROD)
     result.assert_outcomes(passed=1, errors=2)
     assert result.ret == 1
     told = text(result)
@@ -207,10 +207,10 @@ def test_a_file_larger_than_any_manifest_is_not_read(alone: Suite, write: Writer
 # Whatever a flag names gets a verdict, or the run fails.
 
 
-def test_a_manifest_that_no_test_takes_up_fails_the_run(each: Suite, write: Writer) -> None:
+def test_a_manifest_that_no_test_takes_up_fails_the_run(both: Suite, write: Writer) -> None:
     write(deployment("web", image(WEB_IMAGE)))
-    each.pytester.makepyfile("def test_unmarked(): pass")
-    result = each(DEPLOY, PROD)
+    both.pytester.makepyfile("def test_unmarked(): pass")
+    result = both(DEPLOY, PROD)
     assert result.ret == 1
     assert "--kosli-manifest deploy.yaml: no test that was selected asks about web 0722a81" in text(
         result
@@ -254,10 +254,10 @@ def test_a_path_starts_where_it_was_written(alone: Suite, write: Writer) -> None
 
 
 def test_what_is_left_out_by_name_is_listed_and_no_registry_is_asked(
-    each: Suite, write: Writer
+    both: Suite, write: Writer
 ) -> None:
     write(deployment("payments", image(PAYMENTS_IMAGE), image("registry.invalid/agent:7")))
-    result = each(*GATE, DEPLOY, PROD, "--kosli-without=registry.invalid/*")
+    result = both(*GATE, DEPLOY, PROD, "--kosli-without=registry.invalid/*")
     result.assert_outcomes(passed=1)
     assert result.ret == 0
     assert "1 artifact left out by without: registry.invalid/agent:7" in text(result)
@@ -313,11 +313,11 @@ def pushed(
 
 @needs_registry
 def test_an_image_without_a_digest_is_resolved_once_through_its_registry(
-    each: Suite, write: Writer, pushed: tuple[str, str], registry: Registry
+    both: Suite, write: Writer, pushed: tuple[str, str], registry: Registry
 ) -> None:
     name, digest = pushed
     write(deployment("payments", image(name)), deployment("again", image(name)))
-    result = each(*GATE, DEPLOY, PROD, "--kosli-report=out.json")
+    result = both(*GATE, DEPLOY, PROD, "--kosli-report=out.json")
     result.assert_outcomes(passed=1)
     assert result.ret == 0
     (check,) = json.loads((write.folder / "out.json").read_text())["checks"]

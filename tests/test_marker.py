@@ -40,7 +40,7 @@ WRONG = {
 
 
 def test_a_wrong_mark_is_an_error_at_its_test_and_the_others_go_on(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     tests = "\n".join(
         f"@pytest.mark.kosli({arguments})\ndef test_wrong_{number}(): pass"
@@ -50,7 +50,7 @@ def test_a_wrong_mark_is_an_error_at_its_test_and_the_others_go_on(
         f"import pytest\n{tests}\n"
         f"@pytest.mark.kosli({REF}, environment='prod')\ndef test_right(): pass"
     )
-    result = each()
+    result = both()
     result.assert_outcomes(errors=len(WRONG), passed=1)
     assert result.ret == 1
     told = re.sub(r"\s*\nE  *", " ", result.stdout.str())
@@ -61,7 +61,7 @@ def test_a_wrong_mark_is_an_error_at_its_test_and_the_others_go_on(
 
 
 def test_a_reference_that_names_nothing_is_an_error_at_its_test(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(f"""
         import pytest
@@ -75,7 +75,7 @@ def test_a_reference_that_names_nothing_is_an_error_at_its_test(
         @pytest.mark.kosli({REF}, environment="prod")
         def test_right(): pass
     """)
-    result = each()
+    result = both()
     result.assert_outcomes(errors=2, passed=1)
     assert "assert_compliant" in result.stdout.str()
 
@@ -153,18 +153,18 @@ LATE = {
 
 @pytest.mark.parametrize("hook", LATE.values(), ids=LATE)
 def test_a_late_mark_is_judged_on_all_its_artifacts(
-    each: Suite, online: Sandbox, pytester: pytest.Pytester, hook: str
+    both: Suite, online: Sandbox, pytester: pytest.Pytester, hook: str
 ) -> None:
     mark = f"pytest.mark.kosli({REF}, 'sha256:{WEB}', 'sha256:{CRON}', environment='prod')"
     pytester.makeconftest(f"import pytest\nMARK = {mark}\n{dedent(hook)}")
     pytester.makepyfile("def test_it(): raise RuntimeError('the body ran')")
-    result = each()
+    result = both()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E   2 artifacts are refused", "*0722a81*", "*406064b*"])
     assert len([one for one in online.requests if "/asserts/" in one.path]) == 3
 
 
-def test_a_mark_on_a_parameter_is_judged(each: Suite, pytester: pytest.Pytester) -> None:
+def test_a_mark_on_a_parameter_is_judged(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(f"""
         import pytest
 
@@ -177,11 +177,11 @@ def test_a_mark_on_a_parameter_is_judged(each: Suite, pytester: pytest.Pytester)
         ])
         def test_it(name): pass
     """)
-    each().assert_outcomes(passed=1, failed=1)
+    both().assert_outcomes(passed=1, failed=1)
 
 
 def test_a_unittest_method_is_judged_on_every_artifact(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile("""
         import pytest, unittest
@@ -190,13 +190,13 @@ def test_a_unittest_method_is_judged_on_every_artifact(
         class TestIt(unittest.TestCase):
             def test_it(self): pass
     """)
-    result = each("--kosli-require=3")
+    result = both("--kosli-require=3")
     result.assert_outcomes(passed=1)
     assert result.ret == 0
 
 
 def test_a_test_that_runs_though_our_set_up_was_suppressed_is_an_error(
-    each: Suite, pytester: pytest.Pytester
+    both: Suite, pytester: pytest.Pytester
 ) -> None:
     pytester.makeconftest("""
         import pytest
@@ -217,7 +217,7 @@ def test_a_test_that_runs_though_our_set_up_was_suppressed_is_an_error(
         @pytest.mark.kosli("sha256:{WEB}", environment="prod")
         def test_it(): pass
     """)
-    result = each()
+    result = both()
     result.assert_outcomes(passed=1, errors=1)
     assert result.ret == 1
     assert "no verdict was asked for" in result.stdout.str()
@@ -267,17 +267,17 @@ def test_ids_are_unique_also_for_two_names_of_one_digest() -> None:
     assert len(set(made)) == len(made)
 
 
-def test_an_id_works_in_k(each: Suite, pytester: pytest.Pytester) -> None:
+def test_an_id_works_in_k(both: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import pytest
 
         @pytest.mark.kosli(snapshot="staging")
         def test_live(): pass
     """)
-    each("-k", "payments-e49d561-staging").assert_outcomes(
-        passed=1, deselected=2 if "-n2" not in each.arguments else 0
+    both("-k", "payments-e49d561-staging").assert_outcomes(
+        passed=1, deselected=2 if "-n2" not in both.arguments else 0
     )
-    listed = each("-k", "payments or mailer", "-v").stdout
+    listed = both("-k", "payments or mailer", "-v").stdout
     assert "test_live[payments-e49d561-staging]" in listed.str()
     assert "test_live[invoice-mailer-59a0d8e-staging]" in listed.str()
 

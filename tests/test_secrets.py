@@ -62,7 +62,7 @@ def forms(secret: str) -> Iterator[bytes]:
 def test_no_secret_is_written_anywhere(
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
-    everywhere: tuple[str, ...],
+    both_ways: tuple[str, ...],
     how: str,
 ) -> None:
     with Sandbox("acme") as sandbox:
@@ -85,7 +85,7 @@ def test_no_secret_is_written_anywhere(
         options += ["--kosli-timeout=1", "--kosli-max-api-retries=1", "-p", "no:cacheprovider"]
         if how == "recorded":
             options += ["--kosli-record", "--kosli-cassettes=tapes"]
-        result = pytester.runpytest_subprocess(*loud, *options, *everywhere)
+        result = pytester.runpytest_subprocess(*loud, *options, *both_ways)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "test_marked" in result.stdout.str()
     if how == "recorded":

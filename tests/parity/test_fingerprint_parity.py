@@ -16,7 +16,7 @@ from pytest_kosli.fingerprint import of_directory
 from pytest_kosli.model import NoVerdict
 
 CLI = os.environ.get("KOSLI_CLI") or shutil.which("kosli")
-TREES = int(os.environ.get("KOSLI_PARITY_TREES", "300"))
+TREES = int(os.environ.get("KOSLI_PARITY_TREES", "100"))
 NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 CLI_ERRORS = {
     "syntax error in pattern": "bad_glob",
