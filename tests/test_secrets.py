@@ -82,17 +82,49 @@ def test_no_secret_is_written_anywhere(
         loud = ["-vvv", "--showlocals", "--tb=long", "--full-trace", "-rA", "--log-level=DEBUG"]
         options = ["--junit-xml=out.xml", "--log-file=log.txt", "--log-file-level=DEBUG"]
         options += [f"--kosli-report=out.{suffix}" for suffix in ("json", "md", "html")]
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+        options += ["--kosli-report=github"]
         options += ["--kosli-timeout=1", "--kosli-max-api-retries=1", "-p", "no:cacheprovider"]
         if how == "recorded":
             options += ["--kosli-record", "--kosli-cassettes=tapes"]
         result = pytester.runpytest_subprocess(*loud, *options, *both_ways)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "test_marked" in result.stdout.str()
+    assert "::error" in result.stdout.str()
     if how == "recorded":
         assert list(pytester.path.glob("tapes/acme/asserts/*.yaml"))
     if how in ("live", "recorded"):
         assert any("authorization" in request.headers for request in sandbox.requests)
     written = {path.name: path.read_bytes() for path in pytester.path.rglob("*") if path.is_file()}
+    assert {"out.json", "out.md", "out.html", "summary.md", "out.xml", "log.txt"} <= set(written)
+    assert_no_secret(written, result)
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_the_doctor_shows_no_secret(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    with Sandbox("acme") as sandbox:
+        sandbox.set("token", to=CANARY)
+        if status != 200:
+            echo = f"no {CANARY}".encode()
+            sandbox.fault("environments/*", times=99, status=status, body=echo)
+        monkeypatch.setenv("KOSLI_API_TOKEN", CANARY)
+        monkeypatch.setenv("KOSLI_ORG", "acme")
+        monkeypatch.setenv("KOSLI_HOST", sandbox.url)
+        monkeypatch.setenv("KOSLI_HTTP_PROXY", f"http://me:{PASSWORD}@127.0.0.1:9")
+        loud = ["-vvv", "--log-level=DEBUG", "--log-file=log.txt", "--kosli-max-api-retries=0"]
+        result = pytester.runpytest_subprocess(
+            *loud, "--kosli-doctor", "--kosli-environment=prod", "--kosli-snapshot=prod"
+        )
+        assert any("authorization" in request.headers for request in sandbox.requests)
+    assert "versions" in result.stdout.str()
+    files = (path for path in pytester.path.rglob("*") if path.is_file())
+    assert_no_secret({path.name: path.read_bytes() for path in files}, result)
+
+
+def assert_no_secret(written: dict[str, bytes], result: pytest.RunResult) -> None:
     written |= {"stdout": result.stdout.str().encode(), "stderr": result.stderr.str().encode()}
     for secret in (CANARY, PASSWORD):
         for form in forms(secret):
