@@ -19,15 +19,9 @@ from pytest_kosli.enforce import note, usage_error
 from pytest_kosli.handles import KosliArtifact
 from pytest_kosli.ledger import key, opened, sealed
 from pytest_kosli.model import Artifact, NotChecked, NoVerdict, Reply, Request, Verdict
-from pytest_kosli.report.sources import (
-    DOES_NOT_HOLD,
-    HOLDS,
-    KIND,
-    NO_VERDICT,
-    NOT_CHECKED,
-    SHOWN,
-    Facts,
-)
+from pytest_kosli.report.facts import NO_VERDICT, NOT_CHECKED, Facts
+from pytest_kosli.report.rows import SHOWN
+from pytest_kosli.report.sources import DOES_NOT_HOLD, HOLDS, KIND
 from pytest_kosli.run import Run
 from pytest_kosli.settings import CodeAliveSettings, read_codealive
 from pytest_kosli.source import (

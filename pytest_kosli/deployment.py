@@ -20,8 +20,7 @@ import pytest
 
 from pytest_kosli.discovery import Check, Sources
 from pytest_kosli.manifest import LARGEST, Manifest, Place, Problem, read
-from pytest_kosli.model import Artifact, NoVerdict
-from pytest_kosli.references import sealed
+from pytest_kosli.model import Artifact, NoVerdict, sealed, unsealed
 from pytest_kosli.text import clean
 
 if TYPE_CHECKING:
@@ -119,9 +118,7 @@ class Deployment:
         if key not in self._read:
             make = _not_read if path == STANDARD_INPUT else partial(_text_of, whole, name)
             given = self._memo.once(key, lambda: sealed(lambda: {"text": make()}))
-            if "no_verdict" in given:
-                raise NoVerdict.from_plain(given["no_verdict"])
-            self._read[key] = self._noted(read(given["text"], name))
+            self._read[key] = self._noted(read(unsealed(given)["text"], name))
         return self._read[key]
 
     def _noted(self, manifest: Manifest) -> Manifest:

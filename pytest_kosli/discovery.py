@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from pytest_kosli.answers import Environment
 from pytest_kosli.api.kosli import EXPRESSION, KosliClient, LiveArtifact, parse_expression
+from pytest_kosli.judge import CLOCK_SKEW
 from pytest_kosli.model import Artifact, NoVerdict, Origin, Scope
 from pytest_kosli.text import clean, count, duration, when
 
@@ -243,18 +244,23 @@ class Discovery:
         received: datetime | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if self._max_age is None:
-            return
-        now = received.timestamp() if received else clock()
-        if reported is None or not -60 <= now - reported <= self._max_age:
-            moment = datetime.fromtimestamp(reported, UTC) if reported is not None else None
-            raise NoVerdict(
-                "stale_snapshot",
-                f"{about} was last reported at {when(moment)}: not within the last "
-                f"{duration(self._max_age)}",
-                "Look at what reports this environment to Kosli, or raise "
-                "--kosli-max-snapshot-age.",
-            )
+        if self._max_age is not None:
+            now = received.timestamp() if received else clock()
+            check_fresh(about, reported, now, self._max_age)
+
+
+def check_fresh(about: str, reported: float | None, now: float, limit: float) -> None:
+    """Raise NoVerdict ``stale_snapshot`` for what was reported longer ago, never, or in the future.
+
+    Moments are seconds since the epoch, ``limit`` is in seconds.
+    """
+    if reported is None or not -CLOCK_SKEW <= now - reported <= limit:
+        moment = datetime.fromtimestamp(reported, UTC) if reported is not None else None
+        raise NoVerdict(
+            "stale_snapshot",
+            f"{about} was last reported at {when(moment)}: not within the last {duration(limit)}",
+            "Look at what reports this environment to Kosli, or raise --kosli-max-snapshot-age.",
+        )
 
 
 def _is_newest(expression: str) -> bool:

@@ -23,17 +23,19 @@ import pytest
 
 from pytest_kosli import __version__, answers
 from pytest_kosli.answers import Environment
-from pytest_kosli.api.cassettes import Cassettes
+from pytest_kosli.api.cassettes import AGAIN, Cassettes
 from pytest_kosli.api.host import BASE_PATH, Exchange, Token
 from pytest_kosli.api.http import Http, ca_bundle
 from pytest_kosli.api.kosli import KosliClient, parse_expression
 from pytest_kosli.configfile import VARIABLE, ConfigFile
-from pytest_kosli.discovery import Discovery, Sources
+from pytest_kosli.discovery import Discovery, Sources, check_fresh
 from pytest_kosli.enforce import usage_error
+from pytest_kosli.judge import CLOCK_SKEW
 from pytest_kosli.model import ANY_FLOW, Artifact, NoVerdict, Reply, Request
 from pytest_kosli.options import ROWS, Level, Row, shown
+from pytest_kosli.run import host_of
 from pytest_kosli.settings import Survey, no_organisation, no_token, survey
-from pytest_kosli.text import clean, count, duration, span, when
+from pytest_kosli.text import clean, count, span, when
 
 WIDTH = 100
 STATE_WIDTH = 15
@@ -44,9 +46,6 @@ ALWAYS_SHOWN = ("api_token", "host", "org")
 
 RECENTLY = 86_400.0
 """Seconds: most reporters report every few minutes, and a nightly one is alive as well."""
-
-MOST_SKEW = 60.0
-"""Seconds: so much a report may lie in the future before it is refused."""
 
 
 class State(enum.Enum):
@@ -280,10 +279,7 @@ class _Visit:
 
     @cached_property
     def _host(self) -> str:
-        settings = self._settings
-        if settings.offline and settings.origins["host"].level is Level.DEFAULT:
-            return Cassettes(settings.cassettes).host()
-        return settings.host
+        return host_of(self._settings)
 
     @property
     def _org(self) -> str:
@@ -437,14 +433,13 @@ def check_recordings(
 
     Raises NoVerdict where there are none, or one is of another host or older than ``max_age``.
     """
-    again = "Record it again, with a token and a network: pytest --kosli-record"
     if not found:
-        raise NoVerdict("cassette_missing", f"there are no cassettes of {of}", again)
+        raise NoVerdict("cassette_missing", f"there are no cassettes of {of}", AGAIN)
     hosts = sorted({named for named, _ in found})
     if hosts != [host]:
         others = ", ".join(named for named in hosts if named != host)
         raise NoVerdict(
-            "cassette_mismatch", f"cassettes of {of} are of {others}, not of {host}", again
+            "cassette_mismatch", f"cassettes of {of} are of {others}, not of {host}", AGAIN
         )
     first, last = min(date for _, date in found), max(date for _, date in found)
     age = (now - first).total_seconds()
@@ -533,14 +528,9 @@ def check_reports(environment: Environment, limit: float | None) -> str:
             f"{about}: nothing was ever reported to it",
             "Look at its reporter (`kosli snapshot`).",
         )
+    now = environment.received_at.timestamp()
+    check_fresh(about, environment.last_reported_at, now, limit or RECENTLY)
     age = (environment.received_at - reported).total_seconds()
-    if not -MOST_SKEW <= age <= (limit or RECENTLY):
-        raise NoVerdict(
-            "stale_snapshot",
-            f"{about} was last reported at {when(reported)}: not within the last "
-            f"{duration(limit or RECENTLY)}",
-            "Look at what reports this environment to Kosli, or raise --kosli-max-snapshot-age.",
-        )
     return f"the last {when(reported)}, {_lasting(age)} ago"
 
 
@@ -556,14 +546,14 @@ def check_clock(reply: Reply) -> str:
         raise NotLookedAt("the reply has no Date that can be read") from None
     ours = reply.received_at or theirs
     ahead = (ours - theirs.replace(tzinfo=theirs.tzinfo or UTC)).total_seconds()
-    if abs(ahead) > MOST_SKEW:
+    if abs(ahead) > CLOCK_SKEW:
         way = "ahead of" if ahead > 0 else "behind"
         raise NoVerdict(
             "clock_skew",
             f"the clock of this machine is {_lasting(abs(ahead))} {way} Kosli's",
             "Set it, or let NTP set it: ages of verdicts and snapshots are judged by it.",
         )
-    return f"within {_lasting(MOST_SKEW)} of Kosli's"
+    return f"within {_lasting(CLOCK_SKEW)} of Kosli's"
 
 
 def _lasting(seconds: float) -> str:

@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
+from pytest_kosli import model
 from pytest_kosli.api.host import Exchange
 from pytest_kosli.api.kosli import KosliClient, assert_request
 from pytest_kosli.judge import is_late
@@ -314,10 +315,7 @@ def key(request: Request) -> str:
 
 def sealed(exchange: Exchange, request: Request) -> Plain:
     """Return the reply to a request, or the NoVerdict about it, as plain data."""
-    try:
-        return _asked(exchange, request)
-    except NoVerdict as error:
-        return {"no_verdict": error.plain()}
+    return model.sealed(partial(_asked, exchange, request))
 
 
 def _asked(exchange: Exchange, request: Request) -> Plain:
@@ -339,8 +337,7 @@ def _plain(reply: Reply) -> Plain:
 
 def opened(plain: Plain) -> Reply:
     """Return the reply that ``sealed`` described, or raise its NoVerdict."""
-    if "no_verdict" in plain:
-        raise NoVerdict.from_plain(plain["no_verdict"])
+    model.unsealed(plain)
     received = plain["received_at"]
     return Reply(
         status=plain["status"],

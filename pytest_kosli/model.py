@@ -7,7 +7,7 @@ heavy, so it is safe to import in any pytest run.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -343,6 +343,21 @@ class NoVerdict(KosliError):
     def from_plain(cls, data: dict[str, Any]) -> NoVerdict:
         """Return the exception that ``plain`` described."""
         return cls(**{**data, "errors": tuple(data["errors"])})
+
+
+def sealed(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what was made, or the NoVerdict about it, as plain data: neither is made again."""
+    try:
+        return make()
+    except NoVerdict as error:
+        return {"no_verdict": error.plain()}
+
+
+def unsealed(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``sealed`` kept, or raise its NoVerdict."""
+    if "no_verdict" in plain:
+        raise NoVerdict.from_plain(plain["no_verdict"])
+    return plain
 
 
 class NotChecked(KosliError):

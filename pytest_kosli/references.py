@@ -12,7 +12,7 @@ from pytest_kosli.fingerprint import Fingerprint, local
 from pytest_kosli.fingerprint.file import changed, stamp_now
 from pytest_kosli.fingerprint.image import whole
 from pytest_kosli.fingerprint.reference import BadReferenceError, Reference, parse
-from pytest_kosli.model import Artifact, NoVerdict, Origin
+from pytest_kosli.model import Artifact, NoVerdict, Origin, sealed, unsealed
 from pytest_kosli.text import clean
 
 if TYPE_CHECKING:
@@ -153,9 +153,7 @@ class References:
         found = self._memo.once(f"{reference.kind} {tag}", look)
         if origin == "call" and not looked:
             found = look()  # A test asks what the tag is now, and may have pushed it itself.
-        if "no_verdict" in found:
-            raise NoVerdict.from_plain(found["no_verdict"])
-        self._note_tag(tag, found)
+        self._note_tag(tag, unsealed(found))
         return found
 
     def _check_tag(self, reference: Reference, given: Plain) -> None:
@@ -180,9 +178,7 @@ class References:
             found = self._memo.once(
                 f"hook {error.reference}", lambda: sealed(lambda: self._asked(error.reference))
             )
-            if "no_verdict" in found:
-                raise NoVerdict.from_plain(found["no_verdict"])
-            if found["sha256"]:
+            if unsealed(found)["sha256"]:
                 return found
         raise NoVerdict("bad_reference", clean(error, 1000)) from None
 
@@ -214,14 +210,6 @@ def _plain(found: Fingerprint) -> Plain:
         "excluded": list(found.excluded),
         "hints": list(found.hints),
     }
-
-
-def sealed(make: Callable[[], Plain]) -> Plain:
-    """Return what was made, or the NoVerdict about it, as plain data: neither is made again."""
-    try:
-        return make()
-    except NoVerdict as error:
-        return {"no_verdict": error.plain()}
 
 
 def _name(reference: Reference) -> str:

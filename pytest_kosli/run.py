@@ -89,13 +89,8 @@ class Run:
 
     @cached_property
     def host(self) -> str:
-        """Return Kosli's address; offline and with none given, the one that cassettes name."""
-        settings = self.settings
-        if settings.offline and settings.origins["host"].level is Level.DEFAULT:
-            from pytest_kosli.api.cassettes import Cassettes
-
-            return Cassettes(settings.cassettes).host()
-        return settings.host
+        """Return Kosli's address."""
+        return host_of(self.settings)
 
     @cached_property
     def network(self) -> Http:
@@ -488,6 +483,15 @@ class Run:
         if kind in ("artifact", "manifest") or named.level <= level:
             return settings.scope
         return Scope(flow=settings.flow)
+
+
+def host_of(settings: Settings) -> str:
+    """Return Kosli's address; offline and with none given, the one that cassettes name."""
+    if settings.offline and settings.origins["host"].level is Level.DEFAULT:
+        from pytest_kosli.api.cassettes import Cassettes
+
+        return Cassettes(settings.cassettes).host()
+    return settings.host
 
 
 def _too_late(one: hooks.Implementation) -> NoVerdict:

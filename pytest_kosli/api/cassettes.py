@@ -41,7 +41,7 @@ _KEPT_HEADERS = ("Content-Type", "Date")
 _LARGEST = 128 * 1024 * 1024
 _DEEPEST = 16
 _SHORTEST_SECRET = 4
-_AGAIN = "Record it again, with a token and a network: pytest --kosli-record"
+AGAIN = "Record it again, with a token and a network: pytest --kosli-record"
 _Text = TypeVar("_Text", str, bytes)
 
 try:
@@ -118,7 +118,7 @@ class Cassettes:
         for host in self._hosts():
             return host
         raise NoVerdict(
-            "cassette_missing", f"there are no cassettes of Kosli's in {self.folder}", _AGAIN
+            "cassette_missing", f"there are no cassettes of Kosli's in {self.folder}", AGAIN
         )
 
     def recordings(self, org: str) -> Iterator[tuple[str, Reply]]:
@@ -174,7 +174,7 @@ class _DamageError(Exception):
 
 
 def _damaged(path: Path, damage: _DamageError) -> NoVerdict:
-    return NoVerdict("cassette_damaged", f"the cassette {path} can not be used: {damage}", _AGAIN)
+    return NoVerdict("cassette_damaged", f"the cassette {path} can not be used: {damage}", AGAIN)
 
 
 class _Hider:
@@ -343,7 +343,7 @@ def _read(path: Path) -> str:
         return whole.decode()
     except (FileNotFoundError, NotADirectoryError):
         raise NoVerdict(
-            "cassette_missing", f"there is no cassette {path} for this question", _AGAIN
+            "cassette_missing", f"there is no cassette {path} for this question", AGAIN
         ) from None
     except OSError as error:
         raise _DamageError(error.strerror or type(error).__name__) from None
@@ -399,7 +399,7 @@ def _compare(path: Path, asked: VcrRequest, stored: VcrRequest) -> None:
         raise NoVerdict(
             "cassette_mismatch",
             f"the cassette {path} answers another question than the one asked: {parts}",
-            _AGAIN,
+            AGAIN,
         )
 
 

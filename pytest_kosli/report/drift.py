@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from pytest_kosli.report.facts import NO_VERDICT, NOT_CHECKED, Facts
-from pytest_kosli.text import clean, count, when
+from pytest_kosli.report.rows import GREEN, YELLOW, Line, recordings, rows
+from pytest_kosli.text import count, when
 
 KIND = "drift"
 NO_DRIFT = "NO_DRIFT"
@@ -18,10 +19,6 @@ WORDS = {
     NOT_CHECKED: "not checked",
     NO_DRIFT: "no drift",
 }
-SHOWN = 20
-RED, YELLOW, GREEN = {"red": True}, {"yellow": True}, {"green": True}
-COLOURS = {NO_DRIFT: GREEN, NOT_CHECKED: YELLOW}
-Line = tuple[str, dict[str, bool]]
 
 
 def lines(facts: Sequence[Facts], verbosity: int, width: int) -> Iterator[Line]:
@@ -29,11 +26,8 @@ def lines(facts: Sequence[Facts], verbosity: int, width: int) -> Iterator[Line]:
     if not facts:
         return
     yield from _notices(facts)
-    for fact in facts[:SHOWN] if verbosity >= 0 else ():
-        text = f"{WORDS[fact['outcome']]:<13}  {clean(fact['label'], 60)}  {clean(fact['reason'])}"
-        line = text.rstrip()
-        colour = COLOURS.get(fact["outcome"], RED)
-        yield line if len(line) <= width else line[: width - 1] + "…", colour
+    if verbosity >= 0:
+        yield from rows(facts, WORDS, NO_DRIFT, width)
     if verbosity >= -1:
         numbers = Counter(fact["outcome"] for fact in facts)
         told = ", ".join(f"{number} {WORDS[word]}" for word, number in numbers.items())
@@ -41,7 +35,7 @@ def lines(facts: Sequence[Facts], verbosity: int, width: int) -> Iterator[Line]:
 
 
 def _notices(facts: Sequence[Facts]) -> Iterator[Line]:
-    dates = sorted(fact["received_at"] for fact in facts if fact["replayed"])
+    dates = recordings(facts)
     if any(fact["outcome"] == NOT_CHECKED for fact in facts):
         yield "DRY RUN: Kosli was not asked, nothing was compared", YELLOW
     if dates:

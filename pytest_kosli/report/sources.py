@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
-from pytest_kosli.text import clean, count, when
+from pytest_kosli.report.facts import NO_VERDICT, NOT_CHECKED, Facts
+from pytest_kosli.report.rows import GREEN, YELLOW, Line, recordings, rows
+from pytest_kosli.text import count, when
 
 KIND = "source"
 HOLDS = "HOLDS"
 DOES_NOT_HOLD = "DOES_NOT_HOLD"
-NO_VERDICT = "NO_VERDICT"
-NOT_CHECKED = "NOT_CHECKED"
 WORDS = {
     DOES_NOT_HOLD: "does not hold",
     NO_VERDICT: "no verdict",
     NOT_CHECKED: "not checked",
     HOLDS: "holds",
 }
-SHOWN = 20
-RED, YELLOW, GREEN = {"red": True}, {"yellow": True}, {"green": True}
-COLOURS = {HOLDS: GREEN, NOT_CHECKED: YELLOW}
-Facts = dict[str, Any]
-Line = tuple[str, dict[str, bool]]
 
 
 def lines(facts: Sequence[Facts], verbosity: int, width: int) -> Iterator[Line]:
@@ -33,13 +27,8 @@ def lines(facts: Sequence[Facts], verbosity: int, width: int) -> Iterator[Line]:
         return
     yield from _notices(facts)
     shown = facts if verbosity > 0 else [fact for fact in facts if fact["outcome"] != HOLDS]
-    for fact in shown[:SHOWN] if verbosity >= 0 else ():
-        text = f"{WORDS[fact['outcome']]:<13}  {clean(fact['label'], 60)}  {clean(fact['reason'])}"
-        line = text.rstrip()
-        yield (
-            line if len(line) <= width else line[: width - 1] + "…",
-            COLOURS.get(fact["outcome"], RED),
-        )
+    if verbosity >= 0:
+        yield from rows(shown, WORDS, HOLDS, width)
     if verbosity >= -1:
         for note in dict.fromkeys(fact["note"] for fact in facts if fact["note"]):
             yield f"note: {note}", YELLOW
@@ -47,7 +36,7 @@ def lines(facts: Sequence[Facts], verbosity: int, width: int) -> Iterator[Line]:
 
 
 def _notices(facts: Sequence[Facts]) -> Iterator[Line]:
-    dates = sorted(fact["received_at"] for fact in facts if fact["replayed"])
+    dates = recordings(facts)
     if any(fact["outcome"] == NOT_CHECKED for fact in facts):
         yield "DRY RUN: CodeAlive was not asked, no source was checked", YELLOW
     if dates:

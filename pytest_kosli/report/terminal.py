@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 from pytest_kosli.model import Outcome
 from pytest_kosli.report.facts import NOT_CHECKED, WORDS, Facts
 from pytest_kosli.report.record import Record
+from pytest_kosli.report.rows import BOLD, GREEN, RED, YELLOW, Line, cut, recordings
 from pytest_kosli.text import clean, count, span, when
 
 if TYPE_CHECKING:
     import pytest
 
-Line = tuple[str, dict[str, bool]]
-
 MANY = 20
-RED, YELLOW, GREEN, BOLD = {"red": True}, {"yellow": True}, {"green": True}, {"bold": True}
 COLOURS = {
     Outcome.COMPLIANT.value: GREEN,
     Outcome.ALLOW_LISTED.value: YELLOW,
@@ -67,7 +65,7 @@ def lines(record: Record, problems: Sequence[str], verbosity: int, width: int) -
 
 
 def _notices(facts: list[Facts]) -> Iterator[Line]:
-    dates = sorted(fact["received_at"] for fact in facts if fact["replayed"])
+    dates = recordings(facts)
     if any(fact["outcome"] == NOT_CHECKED for fact in facts):
         yield "DRY RUN: Kosli was not asked, nothing was checked", YELLOW | BOLD
     if dates:
@@ -92,7 +90,7 @@ def _table(facts: list[Facts], width: int) -> Iterator[Line]:
     for fact, row in zip(facts, rows, strict=True):
         columns = [text.ljust(wide) for text, wide in zip(row, widths, strict=False) if wide]
         text = "  ".join([*columns, row[3]]).rstrip()
-        yield text if len(text) <= width else text[: width - 1] + "…", _colour(fact)
+        yield cut(text, width), _colour(fact)
 
 
 def _colour(fact: Facts) -> dict[str, bool]:
