@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NoReturn
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -98,6 +99,7 @@ def is_loopback(name: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=16)
 def origin(url: str) -> tuple[str, str | None, int | None]:
     """Return scheme, host name and port (the scheme's own where none is written) of ``url``."""
     parts = urlsplit(url)

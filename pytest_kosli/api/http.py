@@ -21,6 +21,7 @@ import requests
 import urllib3.connection
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
@@ -123,8 +124,7 @@ class Http:
         final: Callable[[Reply], bool] = lambda reply: False,
     ) -> None:
         self.host = check_host(host)
-        self._token = token
-        self._scheme = scheme
+        self._auth = _Auth(token, scheme, origin(self.host))
         self._content_type = content_type
         self._timeout = timeout
         self._retries = max_api_retries
@@ -189,13 +189,15 @@ class Http:
     def close(self) -> None:
         """Close all connections and end the watchdog thread; nothing can be sent any more."""
         self._traffic.close()
-        if self._adapter is not None:
-            self._adapter.close()
+        adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            adapter.close()
 
     def _send(self, request: Request, call: Call) -> Reply:
         with self._traffic.lane():
             prepared = self._prepare(request)
             adapter = self._open()
+            call.target = prepared.path_url
             call.final = self._final
             call.limit = request.limit
             if adapter.proxy_name is not None:
@@ -213,26 +215,20 @@ class Http:
     def _prepare(self, request: Request) -> requests.PreparedRequest:
         if request.method not in ("GET", "POST"):
             raise ValueError(f"{request.method} is not a way to read")
-        url = address(self.host, self._base_path, request)
-        headers = dict(self._headers)
+        # By hand: what requests does to an address must not be done to ours, and takes its time.
+        prepared = requests.PreparedRequest()
+        prepared.method = request.method
+        prepared.url = address(self.host, self._base_path, request)
+        prepared.headers = CaseInsensitiveDict(self._headers)
         if request.method == "POST":
-            headers["Content-Type"] = self._content_type
-        prepared = requests.Request(
-            request.method,
-            url,
-            headers=headers,
-            data=request.body or None,
-            auth=_Auth(self._token, self._scheme, origin(self.host)),
-        ).prepare()
-        if prepared.url != url:
-            raise NoVerdict("bad_name", f"the address {url} would be changed on its way")
-        return prepared
+            prepared.headers["Content-Type"] = self._content_type
+        prepared.body = request.body or None
+        return self._auth(prepared)
 
     def _open(self) -> _Adapter:
         with self._building:
             if self._adapter is None:
-                secure = self.host.startswith("https:")
-                self._adapter = _Adapter(self._concurrency, secure, self._chosen_proxy())
+                self._adapter = _Adapter(self.host, self._concurrency, self._chosen_proxy())
             return self._adapter
 
     def _chosen_proxy(self) -> str | None:
@@ -313,9 +309,12 @@ class _Watched(_PlainConnection):
         _CALL.get().begin()
         super().connect()
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _CALL.get().begin(self._line)
-        super().request(*args, **kwargs)
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        call = _CALL.get()
+        if url != call.target:
+            raise NoVerdict("bad_name", f"the address {call.target} became {url} on its way")
+        call.begin(self._line)
+        super().request(method, url, *args, **kwargs)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         call = _CALL.get()
@@ -403,11 +402,12 @@ class _Adapter(HTTPAdapter):
     for one, can not answer in the server's place and does not see the token.
     """
 
-    def __init__(self, lanes: int, secure: bool, proxy: str | None) -> None:
-        self._secure = secure
+    def __init__(self, host: str, lanes: int, proxy: str | None) -> None:
+        self._secure = host.startswith("https:")
         self._proxy = proxy
         self.proxy_name = proxy and _without_credentials(proxy)
         super().__init__(pool_connections=1, pool_maxsize=lanes)
+        self._pool = self.poolmanager.connection_from_url(host)
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
@@ -440,10 +440,9 @@ class _Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         """Send ``request`` with retries; certificates are always verified."""
-        pool = self.poolmanager.connection_from_url(request.url or "")
-        if pool.ConnectionCls not in (_Watched, _WatchedTls) or not _GENUINE:
+        if self._pool.ConnectionCls not in (_Watched, _WatchedTls) or not _GENUINE:
             raise _intercepted("urllib3's connections have been replaced")
-        raw = pool.urlopen(
+        raw = self._pool.urlopen(
             request.method or "",
             request.path_url,
             body=request.body,

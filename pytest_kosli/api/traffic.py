@@ -46,6 +46,7 @@ class Call:
         self.retries = retries
         self.backoff = backoff
         self.final: Callable[[Reply], bool] = lambda reply: False
+        self.target = ""
         self.attempts = 0
         self.limit = 0
         self.heard = False

@@ -55,7 +55,7 @@ def test_only_reading_is_ever_sent() -> None:
 
 
 def test_an_address_that_would_be_changed_on_its_way_is_not_sent() -> None:
-    with Faulty() as server, client(server.url, base_path="/api/%7Ev2") as http:
+    with Faulty() as server, client(server.url, base_path="/api/{v2}") as http:
         with pytest.raises(NoVerdict) as caught:
             http(READY)
         assert (caught.value.code, server.requests) == ("bad_name", [])
