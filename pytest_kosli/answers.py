@@ -10,8 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +19,7 @@ from pytest_kosli.shape import convert
 from pytest_kosli.text import clean
 
 MAX_DEPTH = 64
+_CONTAINERS = (dict, list)
 
 T = TypeVar("T")
 
@@ -280,14 +280,21 @@ def read(reply: Reply, kind: type[T], about: str) -> T:
 
     Raises NoVerdict: ``malformed`` when the bytes are not strictly JSON, or not this answer.
     """
-    value = load(reply, about)
+    value = load(reply, about).value
     if isinstance(value, dict):
         value["received_at"] = reply.received_at
     return typed(value, kind, about)
 
 
-def load(reply: Reply, about: str, whose: str = "Kosli") -> Any:
-    """Return the JSON value of a reply: UTF-8, no key twice, no NaN, no trailing data."""
+class Document(NamedTuple):
+    """A JSON value, and every value in it, however deep, whose key says it is a fingerprint."""
+
+    value: Any
+    fingerprints: list[object]
+
+
+def load(reply: Reply, about: str, whose: str = "Kosli") -> Document:
+    """Return the JSON of a reply: UTF-8, no key twice, no NaN, no trailing data."""
     media = reply.content_type.split(";")[0].strip().lower()
     charset = re.search(r"charset=\"?([\w-]+)", reply.content_type, re.IGNORECASE)
     if media != "application/json":
@@ -296,17 +303,26 @@ def load(reply: Reply, about: str, whose: str = "Kosli") -> Any:
         )
     if charset and charset[1].lower() not in ("utf-8", "utf8"):
         raise malformed(about, f"the charset is {clean(charset[1])}, not UTF-8", reply, whose)
+    fingerprints: list[object] = []
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = _each_key_once(pairs)
+        for key in found:
+            if key.endswith("fingerprint"):
+                fingerprints.append(found[key])
+        return found
+
     try:
         text = reply.body.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_constant)
-        _check_depth(value)
+        value = json.loads(text, object_pairs_hook=object_of, parse_constant=_no_constant)
+        _check_depth(text, value)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise malformed(about, "it is nested too deeply", reply, whose) from None
     except ValueError as error:
         raise malformed(about, clean(error), reply, whose) from None
-    return value
+    return Document(value, fingerprints)
 
 
 def typed(value: object, kind: type[T], about: str, whose: str = "Kosli") -> T:
@@ -327,14 +343,6 @@ def malformed(about: str, why: str, reply: Reply | None = None, whose: str = "Ko
         status=reply.status if reply else None,
         attempts=reply.attempts if reply else 0,
     )
-
-
-def fingerprints(value: object) -> Iterator[object]:
-    """Yield every value in an answer whose key says that it is a fingerprint."""
-    for level in _levels(value):
-        for found in level:
-            if isinstance(found, dict):
-                yield from (inner for key, inner in found.items() if key.endswith("fingerprint"))
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -455,19 +463,19 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_depth(value: object) -> None:
-    if next(islice(_levels(value), MAX_DEPTH, None), None) is not None:
+def _check_depth(text: str, value: object) -> None:
+    if text.count("{") + text.count("[") <= MAX_DEPTH:  # each level has a bracket of its own
+        return
+    level = _inside([value])
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
         raise RecursionError
 
 
-def _levels(value: object) -> Iterator[list[dict[str, Any] | list[Any]]]:
-    """Yield the objects and arrays of a JSON value, level by level."""
-    level = [value] if isinstance(value, dict | list) else []
-    while level:
-        yield level
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
+def _inside(outer: object) -> list[object]:
+    """Return the objects and arrays that stand in an object or array; none for all else."""
+    if not isinstance(outer, _CONTAINERS):
+        return []
+    values = outer.values() if isinstance(outer, dict) else outer
+    return [inner for inner in values if isinstance(inner, _CONTAINERS)]

@@ -485,7 +485,7 @@ def check_organisation(reply: Reply, org: str) -> str:
     about = f"organisation {org}"
     if reply.status != 200:
         raise answers.refusal(reply, about)
-    value = answers.load(reply, about)
+    value = answers.load(reply, about).value
     listed = value.get("environments") if isinstance(value, dict) else value
     if not isinstance(listed, list):
         raise answers.malformed(about, "it is no list of environments", reply)

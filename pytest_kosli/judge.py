@@ -9,7 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from pytest_kosli import answers
-from pytest_kosli.answers import AssertAnswer, FlowAnswer, PolicyEvaluation, RuleEvaluation
+from pytest_kosli.answers import (
+    AssertAnswer,
+    Document,
+    FlowAnswer,
+    PolicyEvaluation,
+    RuleEvaluation,
+)
 from pytest_kosli.model import (
     AllowListing,
     Artifact,
@@ -56,10 +62,11 @@ def judge(
         return _unknown(question, reply, artifact, about)
     if reply.status != 200:
         raise answers.refusal(reply, about)
-    raw = answers.load(reply, about)
-    answer = answers.typed(raw, AssertAnswer, about)
+    document = answers.load(reply, about)
+    answer = answers.typed(document.value, AssertAnswer, about)
     fell_back = not require_policies and attached is not None and not attached
-    _check_echoes(question, answer, raw, about, fell_back=fell_back)
+    _check_fingerprints(question, document, about)
+    _check_echoes(question, answer, about, fell_back=fell_back)
     verdict = _verdict(question, reply, artifact, answer)
     if not answer.compliant:
         return verdict
@@ -132,7 +139,7 @@ def _unknown(question: Question, reply: Reply, artifact: Artifact, about: str) -
     """Believe a 404 only when its text says that it is this artifact that is unknown."""
     refusal = answers.refusal(reply, about)
     try:
-        body = answers.load(reply, about)
+        body = answers.load(reply, about).value
     except NoVerdict:
         raise refusal from None
     message = body.get("message") if isinstance(body, dict) else None
@@ -151,14 +158,14 @@ def _unknown(question: Question, reply: Reply, artifact: Artifact, about: str) -
     return _told(question, reply, artifact, Outcome.UNKNOWN_ARTIFACT, reasons=(reason,))
 
 
-def _check_echoes(
-    question: Question, answer: AssertAnswer, raw: object, about: str, *, fell_back: bool
-) -> None:
-    for other in answers.fingerprints(
-        raw
-    ):  # the one at the top, which is never null, and all below
+def _check_fingerprints(question: Question, document: Document, about: str) -> None:
+    """Refuse an answer that names another artifact, on top or anywhere below."""
+    for other in document.fingerprints:
         if other not in (None, question.fingerprint):
             raise _mismatch(about, "fingerprint", question.fingerprint, other)
+
+
+def _check_echoes(question: Question, answer: AssertAnswer, about: str, *, fell_back: bool) -> None:
     scope = question.scope
     judged_by_flow = fell_back and answer.scope == "flow"
     if answer.scope != scope.kind and not judged_by_flow:

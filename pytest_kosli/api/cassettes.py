@@ -15,6 +15,7 @@ import secrets as random
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, quote_plus
@@ -40,15 +41,17 @@ _KEPT_HEADERS = ("Content-Type", "Date")
 
 _LARGEST = 128 * 1024 * 1024
 _DEEPEST = 16
+_WORD = 64
 _SHORTEST_SECRET = 4
 AGAIN = "Record it again, with a token and a network: pytest --kosli-record"
 _Text = TypeVar("_Text", str, bytes)
 
+_Parser: Any
+_Dumper: Any
 try:
-    _Loader: Any = yaml.CSafeLoader
-    _Dumper: Any = yaml.CSafeDumper
-except AttributeError:
-    _Loader, _Dumper = yaml.SafeLoader, yaml.SafeDumper
+    _Parser, _Dumper = yaml.cyaml.CParser, yaml.CSafeDumper  # type: ignore[attr-defined]
+except AttributeError:  # PyYAML without libyaml
+    _Parser, _Dumper = yaml.SafeLoader, yaml.SafeDumper
 
 
 class Cassettes:
@@ -160,8 +163,9 @@ class Cassettes:
 
 _URI = re.compile(r"^ +uri: (?P<uri>https?://\S+)$", re.MULTILINE)
 _RESOLVER: Any = yaml.resolver.Resolver()
+_TEXT = "tag:yaml.org,2002:str"
 _SCALARS: dict[str, Callable[[str], object]] = {
-    "tag:yaml.org,2002:str": str,
+    _TEXT: str,
     "tag:yaml.org,2002:int": int,
     "tag:yaml.org,2002:null": lambda text: None,
     "tag:yaml.org,2002:binary": base64.b64decode,
@@ -298,38 +302,57 @@ def _built(text: str) -> Any:
     Built from the stream of events: no tag makes an object of anything, no alias makes it grow,
     and libyaml's composer, whose stack a deep text overflows, has no part in it.
     """
-    root: list[Any] = []
-    open_ones: list[list[Any]] = [root]
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.ScalarEvent):
-            open_ones[-1].append(_scalar(event))
-        elif isinstance(event, yaml.CollectionStartEvent):
-            if len(open_ones) > _DEEPEST:
+    parts: list[Any] = []
+    around: list[list[Any]] = []
+    for event in iter(_Parser(text).get_event, None):
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            parts.append(_scalar(event))
+        elif kind in _STARTS:
+            if len(around) >= _DEEPEST:
                 raise _DamageError("it is nested too deeply")
-            open_ones.append([])
-        elif isinstance(event, yaml.CollectionEndEvent):
-            parts = open_ones.pop()
-            mapping = isinstance(event, yaml.MappingEndEvent)
-            open_ones[-1].append(_mapping(parts) if mapping else parts)
-        elif isinstance(event, yaml.AliasEvent):
+            around.append(parts)
+            parts = []
+        elif kind in _ENDS:
+            whole = _ENDS[kind](parts)
+            parts = around.pop()
+            parts.append(whole)
+        elif kind is yaml.AliasEvent:
             raise _DamageError("it uses YAML aliases")
-    if len(root) != 1:
-        raise _DamageError(f"it holds {len(root)} YAML documents")
-    return root[0]
+    if len(parts) != 1:
+        raise _DamageError(f"it holds {len(parts)} YAML documents")
+    return parts[0]
 
 
 def _scalar(event: yaml.ScalarEvent) -> object:
-    tag = event.tag or _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
+    resolve = _tag_of_word if len(event.value) <= _WORD else _plain_tag
+    tag = event.tag or (resolve(event.value) if event.implicit[0] else _TEXT)
     if tag not in _SCALARS:
         raise _DamageError(f"it holds a value of type {tag.rpartition(':')[2]}")
     return _SCALARS[tag](event.value)
 
 
+def _plain_tag(text: str) -> str:
+    """Return what YAML takes a scalar for that has neither quotes nor a tag."""
+    tag: str = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
+    return tag
+
+
+_tag_of_word = lru_cache(maxsize=256)(_plain_tag)  # all cassettes have the same few
+
+
 def _mapping(parts: list[Any]) -> dict[str, Any]:
     keys = parts[::2]
-    if not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
+    if {*map(type, keys)} - {str} or len(set(keys)) != len(keys):
         raise _DamageError("a key stands there twice, or is not text")
     return dict(zip(keys, parts[1::2], strict=True))
+
+
+_STARTS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_ENDS: dict[type, Callable[[list[Any]], object]] = {
+    yaml.MappingEndEvent: _mapping,
+    yaml.SequenceEndEvent: list,
+}
 
 
 def _read(path: Path) -> str:

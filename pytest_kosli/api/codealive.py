@@ -394,7 +394,7 @@ def limit_ends(reply: Reply) -> datetime | None:
 
 
 def _read(reply: Reply, kind: type[Any], about: str) -> Any:
-    return answers.typed(answers.load(reply, about, "CodeAlive"), kind, about, "CodeAlive")
+    return answers.typed(answers.load(reply, about, "CodeAlive").value, kind, about, "CodeAlive")
 
 
 def _each_once(entries: Sequence[_Entry], asked: Sequence[str], about: str) -> dict[str, _Entry]:
