@@ -113,14 +113,15 @@ def plan_of(node: pytest.Item) -> Plan | None:
     The closest mark that names a unit (the sources, the scope) gives all of it. Raises NoVerdict
     for arguments that the mark does not take, and for two marks on one node that name one unit.
     """
-    marks = [
-        (holder, mark)
+    plans = [
+        (holder, _read(node, mark))
         for holder, mark in node.iter_markers_with_node(NAME)
         if mark.args != (DERIVED,)
     ]
-    if not marks:
+    if not plans:
         return None
-    plans = [(holder, _read(node, mark)) for holder, mark in marks]
+    if len(plans) == 1:
+        return plans[0][1]
     return Plan(
         _closest(node, "artifacts", [(holder, plan.sources) for holder, plan in plans]),
         _closest(node, "a scope", [(holder, plan.scope) for holder, plan in plans]),
@@ -149,9 +150,9 @@ def _closest(node: pytest.Item, what: str, named: list[tuple[object, T | None]])
     return closest
 
 
-def is_marked(node: pytest.Item) -> bool:
-    """Return whether an item is under a mark that demands verdicts."""
-    return any(mark.args != (DERIVED,) for mark in node.iter_markers(NAME))
+def demands(node: pytest.Item) -> tuple[pytest.Mark, ...]:
+    """Return the marks of an item and its parents that demand verdicts."""
+    return tuple(mark for mark in node.iter_markers(NAME) if mark.args != (DERIVED,))
 
 
 def ids(checks: Sequence[Check]) -> list[str]:

@@ -56,6 +56,7 @@ class Run:
         self.herald = hooks.Herald(config)
         self._scrub = hooks.Scrubber(config)
         self._found: dict[Plan, Found] = {}
+        self._leaves_out = False
 
     @cached_property
     def settings(self) -> Settings:
@@ -186,7 +187,8 @@ class Run:
         What is late is looked for again, and ``tell`` hears how many seconds are left.
         """
         if plan not in self._found:
-            self._found[plan] = self._find(plan, tell)
+            found = self._found[plan] = self._find(plan, tell)
+            self._leaves_out |= bool(found.left_out)
         return self._found[plan]
 
     def _find(self, plan: Plan, tell: Left) -> Found:
@@ -362,7 +364,7 @@ class Run:
 
     def left_out(self, item: pytest.Item) -> tuple[str, ...]:
         """Return the names that ``without`` left out of an item's artifacts."""
-        plan = plan_of(item)
+        plan = plan_of(item) if self._leaves_out else None
         found = self._found.get(plan) if plan else None
         return found.left_out if found else ()
 

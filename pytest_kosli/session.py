@@ -122,7 +122,7 @@ class Session:
         """End a run that can not be meant; guard what flags name and no selected test takes up."""
         if self._only_collects:
             return
-        marked = [item for item in session.items if marker.is_marked(item)]
+        marked = [item for item in session.items if marker.demands(item)]
         for item in marked:
             item.keywords[xdist.TRACE] = True
         usage = self._not_meant(marked)
@@ -219,7 +219,7 @@ class Session:
 
     def _look_ahead(self, items: list[pytest.Item]) -> None:
         """Look up who built what will be refused, and whether that stops the whole run."""
-        marked = [item for item in items if marker.is_marked(item)]
+        marked = [item for item in items if marker.demands(item)]
         against = list(self.enforcer.foresee(marked))
         against += [item.left for item in items if isinstance(item, Guard)]
         self.run.ledger.side_by_side(
@@ -243,7 +243,7 @@ class Session:
         sometimes can take its place.
         """
         if ended := item.stash.get(ENDED, None):
-            item.stash[GATED] = _marks(item)
+            item.stash[GATED] = marker.demands(item)
             error, facts = ended
             for fact in facts:
                 note(self.config, fact)
@@ -252,15 +252,16 @@ class Session:
     def let_run(self, item: pytest.Item) -> None:
         """Refuse any test, marked or not, of a run in which one refusal counts for all."""
         if self._nothing is not None:
-            item.stash[GATED] = _marks(item)
+            item.stash[GATED] = marker.demands(item)
             raise self._nothing
 
     def set_up(self, item: pytest.Item) -> None:
         """Judge a marked test before anything of it is set up; a skip mark counts first."""
-        if not marker.is_marked(item):
+        marks = marker.demands(item)
+        if not marks:
             return
         item.keywords[xdist.TRACE] = True
-        item.stash[GATED] = _marks(item)
+        item.stash[GATED] = marks
         skipping = self.config.pluginmanager.get_plugin("skipping")
         if skipping is not None:
             # xfail(run=False) raises here as well, but no xfail mark comes before a verdict.
@@ -318,16 +319,16 @@ class Session:
         error = outcome.settle(item, call, report)
         if call.when == "setup":
             item.stash[TOLD] = []  # a rerun begins anew
-        marked = marker.is_marked(item)
+        marks = marker.demands(item)
         if call.when == "setup" and not report.passed:
-            item.stash[GATED] = _marks(item)  # it does not run, whoever stopped it
-        if marked and call.when == "teardown" and item.stash.get(GATED, ()) != _marks(item):
+            item.stash[GATED] = marks  # it does not run, whoever stopped it
+        if marks and call.when == "teardown" and item.stash.get(GATED, ()) != marks:
             outcome.fail(item, report, _not_gated(item))
         facts = take_facts(item)
         if (last := _last_word(error, facts)) is not None:
             item.stash.setdefault(ENDED, (last, facts))
-        if marked or facts:
-            self._tell_junit(item, call, report, facts)
+        if marks or facts:
+            self._tell_junit(item, call, report, facts, marked=bool(marks))
             self._tell_record(item, call, report, facts)
         if call.when == "teardown":
             neighbours.tell(self.config, report, item.stash.get(TOLD, []))
@@ -344,7 +345,7 @@ class Session:
         told = {
             "checks": facts,
             "flags": item.stash.get(FLAGS, {}) if call.when == "setup" else {},
-            "left_out": list(self._left_out(item)) if facts and marker.is_marked(item) else [],
+            "left_out": list(self._left_out(item)) if facts else [],
             "without_image": self.run.passed_over(),
         }
         if call.when == "setup" or report.failed or any(told.values()):
@@ -360,13 +361,15 @@ class Session:
         call: pytest.CallInfo[Any],
         report: pytest.TestReport,
         facts: list[Facts],
+        *,
+        marked: bool,
     ) -> None:
         """Put what the test asked so far into its properties, which JUnit and others show."""
         new = [fact for fact in facts if "kind" not in fact]
         if call.when != "setup" and not new:
             return
         told = item.stash[TOLD] = item.stash.get(TOLD, []) + new
-        if not told and not marker.is_marked(item):
+        if not told and not marked:
             return
         others = [own for own in item.user_properties if not own[0].startswith(PREFIX)]
         item.user_properties[:] = [*others, *properties(told, self._mode)]
@@ -462,7 +465,7 @@ class Session:
 
     def left_unselected(self, items: Sequence[pytest.Item]) -> None:
         """Note the marked tests that a selection leaves out, in a worker for its controller."""
-        self.deselected |= {item.nodeid for item in items if marker.is_marked(item)}
+        self.deselected |= {item.nodeid for item in items if marker.demands(item)}
         if xdist.is_worker(self.config):
             xdist.tell_controller(self.config, DESELECTED, sorted(self.deselected))
 
@@ -500,10 +503,6 @@ def _takes_ours(item: pytest.Item) -> bool:
         return callable(function) and not NAMES.isdisjoint(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return False  # nothing that Python can look into
-
-
-def _marks(item: pytest.Item) -> tuple[pytest.Mark, ...]:
-    return tuple(mark for mark in item.iter_markers(marker.NAME) if mark.args != (DERIVED,))
 
 
 def _last_word(error: KosliError | None, facts: list[Facts]) -> KosliError | None:

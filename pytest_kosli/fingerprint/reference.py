@@ -13,7 +13,7 @@ FORMS = (
     "IMAGE@sha256:DIGEST, an existing path, and NAME= before any of these."
 )
 _DIGITS = 64
-_HEX = re.compile(r"[0-9A-Fa-f]+")
+_NO_HEX = re.compile(r"[^0-9A-Fa-f]")
 _LIKE_A_DIGEST = re.compile(r"[0-9A-Fa-f]{32,}")
 _ALGORITHM = re.compile(r"(?:sha|md|blake)[0-9][0-9a-z-]*", re.IGNORECASE)
 _CUSTOM = re.compile(r"[A-Za-z][A-Za-z0-9+_-]*:.+", re.DOTALL)
@@ -215,7 +215,8 @@ def _pin(pin: str, text: str) -> str:
 
 def _digest(digits: str, text: str) -> str:
     """Return the digits when they are a fingerprint; else say which of the usual slips it is."""
-    odd = next((char for char in digits if not _HEX.fullmatch(char)), "")
+    found = _NO_HEX.search(digits)
+    odd = found[0] if found else ""
     if not digits:
         cause = "has no digits"
     elif odd.isspace():

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from pytest_kosli.explain import main_reason, sentence
 from pytest_kosli.model import (
+    AllowListing,
     Artifact,
     NotChecked,
     NoVerdict,
     Origin,
     Outcome,
+    Policy,
+    Reason,
     Scope,
     Verdict,
+    Waited,
 )
 
 Facts = dict[str, Any]
@@ -100,10 +103,10 @@ def _verdict(verdict: Verdict) -> Facts:
         "outcome": verdict.outcome.value,
         "code": verdict.reasons[0].code if verdict.reasons else "",
         "reason": main_reason(verdict),
-        "reasons": [asdict(reason) | {"text": sentence(reason)} for reason in verdict.reasons],
-        "policies": [asdict(policy) for policy in verdict.policies],
+        "reasons": [_fields(reason) | {"text": sentence(reason)} for reason in verdict.reasons],
+        "policies": [_fields(policy) for policy in verdict.policies],
         "flows": [{"name": name, "trail": trail} for name, trail in verdict.flows],
-        "allow_listing": listed and asdict(listed) | {"at": moment(listed.at)},
+        "allow_listing": listed and _fields(listed) | {"at": moment(listed.at)},
         "host": question.host,
         "org": question.org,
         "link": verdict.link,
@@ -114,7 +117,7 @@ def _verdict(verdict: Verdict) -> Facts:
         "status": verdict.status,
         "attempts": verdict.attempts,
         "reply_sha256": verdict.reply_sha256,
-        "waited": verdict.waited and asdict(verdict.waited),
+        "waited": verdict.waited and _fields(verdict.waited),
     }
 
 
@@ -128,8 +131,13 @@ def _no_verdict(error: NoVerdict) -> Facts:
         "errors": list(error.errors),
         "status": error.status,
         "attempts": error.attempts,
-        "waited": error.waited and asdict(error.waited),
+        "waited": error.waited and _fields(error.waited),
     }
+
+
+def _fields(flat: Policy | Reason | AllowListing | Waited) -> Facts:
+    """Return the fields of what holds no others; ``asdict`` would copy each of them as well."""
+    return {name: getattr(flat, name) for name in flat.__match_args__}
 
 
 def urgency(facts: Facts) -> tuple[bool, int, str, str]:
