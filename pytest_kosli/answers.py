@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +19,6 @@ from pytest_kosli.shape import convert
 from pytest_kosli.text import clean
 
 MAX_DEPTH = 64
-_CONTAINERS = (dict, list)
 
 T = TypeVar("T")
 
@@ -466,16 +465,14 @@ def _no_constant(name: str) -> Any:
 def _check_depth(text: str, value: object) -> None:
     if text.count("{") + text.count("[") <= MAX_DEPTH:  # each level has a bracket of its own
         return
-    level = _inside([value])
+    level = [value]
     for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _inside(outer)]
-    if level:
+    if any(isinstance(one, (dict, list)) for one in level):
         raise RecursionError
 
 
-def _inside(outer: object) -> list[object]:
-    """Return the objects and arrays that stand in an object or array; none for all else."""
-    if not isinstance(outer, _CONTAINERS):
-        return []
-    values = outer.values() if isinstance(outer, dict) else outer
-    return [inner for inner in values if isinstance(inner, _CONTAINERS)]
+def _inside(outer: object) -> Iterable[object]:
+    if isinstance(outer, dict):
+        return outer.values()
+    return outer if isinstance(outer, list) else ()
