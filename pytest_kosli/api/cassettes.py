@@ -41,7 +41,6 @@ _KEPT_HEADERS = ("Content-Type", "Date")
 
 _LARGEST = 128 * 1024 * 1024
 _DEEPEST = 16
-_WORD = 64
 _SHORTEST_SECRET = 4
 AGAIN = "Record it again, with a token and a network: pytest --kosli-record"
 _Text = TypeVar("_Text", str, bytes)
@@ -325,20 +324,17 @@ def _built(text: str) -> Any:
 
 
 def _scalar(event: yaml.ScalarEvent) -> object:
-    resolve = _tag_of_word if len(event.value) <= _WORD else _plain_tag
-    tag = event.tag or (resolve(event.value) if event.implicit[0] else _TEXT)
+    tag = event.tag or (_plain_tag(event.value) if event.implicit[0] else _TEXT)
     if tag not in _SCALARS:
         raise _DamageError(f"it holds a value of type {tag.rpartition(':')[2]}")
     return _SCALARS[tag](event.value)
 
 
+@lru_cache(maxsize=64)  # all cassettes have the same few words
 def _plain_tag(text: str) -> str:
     """Return what YAML takes a scalar for that has neither quotes nor a tag."""
     tag: str = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
     return tag
-
-
-_tag_of_word = lru_cache(maxsize=256)(_plain_tag)  # all cassettes have the same few
 
 
 def _mapping(parts: list[Any]) -> dict[str, Any]:
