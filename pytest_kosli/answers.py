@@ -428,7 +428,7 @@ def refusal(reply: Reply, about: str) -> NoVerdict:
         if re.search(pattern, message):
             code, todo = word, cure
             break
-    said = f": {message}" if message else " with an empty body"
+    said = f": {message}" if message else silence(reply)
     return NoVerdict(
         code,
         f"{about}: Kosli answered {reply.status}{said}",
@@ -437,6 +437,11 @@ def refusal(reply: Reply, about: str) -> NoVerdict:
         errors=errors,
         attempts=reply.attempts,
     )
+
+
+def silence(reply: Reply) -> str:
+    """Return how to say that a reply has no message, at the end of a sentence."""
+    return " without a message" if reply.body.strip() else " with an empty body"
 
 
 def _code(status: int) -> str:

@@ -360,7 +360,7 @@ def test_field_errors_and_the_request_id_are_told() -> None:
         ({"title": "Bad Request"}, ": Bad Request"),
         ({"detail": " ", "message": 7, "title": "Bad Request"}, ": Bad Request"),
         ({"detail": 7, "message": "too many"}, ": too many"),
-        ({}, " with an empty body"),
+        ({}, " without a message"),
         (b"", " with an empty body"),
     ],
 )

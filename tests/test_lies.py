@@ -194,6 +194,7 @@ ROWS = [
         "K11", fault={"status": 404}),
     Row("404 as a page", ERROR, "an HTML page", LOGIN, "K11", fault={
         "status": 404, "content_type": "text/html"}),
+    Row("404 of an empty object", ERROR, "without a message", {}, "K11", fault={"status": 404}),
     Row("404 empty", ERROR, "with an empty body", b"", "K11", fault={"status": 404}),
     # Time.
     Row("silent", ERROR, "no verdict (timeout)", answer(), "L30", fault={"delay": 60}),

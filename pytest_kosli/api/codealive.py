@@ -495,7 +495,7 @@ def refusal(reply: Reply, about: str) -> NoVerdict:
     if (ends := limit_ends(reply)) is not None:
         limit = dict(reply.headers).get("X-RateLimit-Limit", "")
         facts.append(f"limit {clean(limit, 40) or 'used up'}, until {ends:%Y-%m-%d %H:%M UTC}")
-    told = f": {clean(said)}" if said else " with an empty body"
+    told = f": {clean(said)}" if said else answers.silence(reply)
     return NoVerdict(
         code,
         f"{about}: CodeAlive answered {reply.status}{told}",
