@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -254,10 +254,19 @@ class CodeAliveClient:
     ) -> dict[str, Source]:
         """Fetch all batches; the first that fails ends it, so that no limit is run into twice."""
         found: dict[str, Source] = {}
+        failures: list[BaseException] = []
+
+        def fetch(batch: Sequence[str]) -> dict[str, Source]:
+            if failures:
+                raise failures[0]
+            try:
+                return self._fetch(batch, data_source)
+            except BaseException as error:
+                failures.append(error)  # before this lane takes up another batch
+                raise
+
         with ThreadPoolExecutor(min(LANES, len(batches)), "codealive") as pool:
-            asked: list[Future[dict[str, Source]]] = [
-                pool.submit(self._fetch, batch, data_source) for batch in batches
-            ]
+            asked = [pool.submit(fetch, batch) for batch in batches]
             try:
                 for done, future in enumerate(as_completed(asked), start=1):
                     found |= future.result()
