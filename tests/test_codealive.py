@@ -121,6 +121,25 @@ def test_progress_ends_when_a_fetch_does() -> None:
     assert told == [(3, 3, 0)]
 
 
+def test_an_interrupt_ends_a_fetch_before_its_next_batches() -> None:
+    seen: list[Request] = []
+
+    def exchange(request: Request) -> Reply:
+        seen.append(request)
+        if len(seen) > 1:
+            time.sleep(0.3)
+        return Reply(200, b'{"artifacts": []}', "application/json")
+
+    def interrupt(done: int, total: int, unanswered: int) -> None:
+        if done < total:
+            raise KeyboardInterrupt
+
+    client = CodeAliveClient(exchange=exchange, tell=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        client.fetch(f"a/b::{number}" for number in range(1020))
+    assert len(seen) < 20
+
+
 def test_one_connection_serves_all_requests_until_the_client_is_closed() -> None:
     answer = Answer(body=b'{"artifacts": []}')
     with Faulty(answer) as server:

@@ -271,9 +271,9 @@ class CodeAliveClient:
                 for done, future in enumerate(as_completed(asked), start=1):
                     found |= future.result()
                     self._tell(done, len(batches), 0)
-            except BaseException:
+            except BaseException as error:
+                failures.append(error)  # an interrupt comes to this thread alone
                 self._tell(len(batches), len(batches), 0)
-                pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return found
 
