@@ -13,7 +13,7 @@ from typing import NoReturn
 from pytest_kosli.explain import HEADLINE, WIDTH, origin
 from pytest_kosli.fingerprint.image import whole
 from pytest_kosli.model import DOCS, Artifact, KosliError, NoVerdict
-from pytest_kosli.text import clean, count
+from pytest_kosli.text import clean, count, cut
 
 MANY = 50
 """Entries of a list that the text shows."""
@@ -141,7 +141,7 @@ def _headline(drift: Drift) -> str:
     told = f": {drift.counted}"
     room = HEADLINE - len("drift in ") - len(told)
     line = f"drift in {clean(drift.snapshot, max(room, 1))}{told}"
-    return line if len(line) <= HEADLINE else f"{line[: HEADLINE - 1]}…"
+    return cut(line, HEADLINE)
 
 
 def _lists(drift: Drift) -> Iterator[str]:

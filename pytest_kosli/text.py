@@ -18,13 +18,17 @@ def clean(text: object, limit: int = LIMIT) -> str:
     shown = str(text)
     if shown.lstrip().startswith(COMMANDS):
         shown = "\\" + shown
-    if len(shown) > limit:
-        shown = shown[: limit - 1] + "…"
+    shown = cut(shown, limit)
     if shown.isprintable():
         return shown
     return "".join(
         ch if ch.isprintable() else ch.encode("unicode_escape").decode("ascii") for ch in shown
     )
+
+
+def cut(text: str, limit: int) -> str:
+    """Return a text of at most so many characters; where some are missing, it shows that."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def when(moment: datetime | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_kosli.report.facts import NOT_CHECKED, Facts
-from pytest_kosli.text import clean
+from pytest_kosli.text import clean, cut
 
 Line = tuple[str, dict[str, bool]]
 RED, YELLOW, GREEN, BOLD = {"red": True}, {"yellow": True}, {"green": True}, {"bold": True}
@@ -21,11 +21,6 @@ def rows(facts: Sequence[Facts], words: Mapping[str, str], fine: str, width: int
     for fact in facts[:SHOWN]:
         text = f"{words[fact['outcome']]:<13}  {clean(fact['label'], 60)}  {clean(fact['reason'])}"
         yield cut(text.rstrip(), width), colours.get(fact["outcome"], RED)
-
-
-def cut(text: str, width: int) -> str:
-    """Return a text of at most so many characters."""
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def recordings(facts: Sequence[Facts]) -> list[str]:

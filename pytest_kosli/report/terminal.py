@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_kosli.model import Outcome
 from pytest_kosli.report.facts import NOT_CHECKED, WORDS, Facts
 from pytest_kosli.report.record import Record
-from pytest_kosli.report.rows import BOLD, GREEN, RED, YELLOW, Line, cut, recordings
-from pytest_kosli.text import clean, count, span, when
+from pytest_kosli.report.rows import BOLD, GREEN, RED, YELLOW, Line, recordings
+from pytest_kosli.text import clean, count, cut, span, when
 
 if TYPE_CHECKING:
     import pytest
