@@ -353,13 +353,12 @@ _ENDS: dict[type, Callable[[list[Any]], object]] = {
 
 def _read(path: Path) -> str:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise _DamageError("it is not a file")
-        with path.open("rb") as file:
-            whole = file.read(_LARGEST + 1)
-        if len(whole) > _LARGEST:
+        if found.st_size > _LARGEST:
             raise _DamageError(f"it is larger than {_LARGEST // 1024 // 1024} MiB")
-        return whole.decode()
+        return path.read_bytes().decode()
     except (FileNotFoundError, NotADirectoryError):
         raise NoVerdict(
             "cassette_missing", f"there is no cassette {path} for this question", AGAIN
