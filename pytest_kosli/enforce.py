@@ -33,9 +33,9 @@ class Enforcer:
         run.
         """
         try:
-            item.stash[VERDICTS] = self._enforce(lambda: self._run.checks(item), "mark", item.name)
+            item.stash[VERDICTS] = self._enforce(lambda: self._run.checks(item), "mark", item.nodeid)
         except pytest.UsageError as error:
-            raise self._note(Check(item.name), usage_error(error), "mark") from None
+            raise self._note(Check(item.nodeid), usage_error(error), "mark") from None
 
     def foresee(self, items: Iterable[pytest.Item]) -> Iterator[Verdict | NoVerdict]:
         """Yield what will stand against items when they are set up; nothing is noted on them."""
@@ -61,6 +61,8 @@ class Enforcer:
     def call(self, name: str, checks: Callable[[], Sequence[Check]]) -> list[Verdict]:
         """Return the verdicts on what a test asks about by itself, or raise as ``gate`` does."""
         __tracebackhide__ = True
+        item = self._run.config.stash.get(CURRENT, None)
+        name = f"{name} of {item.nodeid}" if item else name
         try:
             return self._enforce(checks, "call", name)
         except pytest.UsageError as error:

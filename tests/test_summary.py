@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pytest_kosli.model import Artifact, NoVerdict, Origin, Scope
@@ -9,6 +11,7 @@ from pytest_kosli.report import terminal
 from pytest_kosli.report.facts import facts_of
 from pytest_kosli.report.record import Record
 from tests.conftest import Suite
+from tests.sandbox import Sandbox
 from tests.story import LEDGER, PAYMENTS
 
 PROD = "import pytest\n@pytest.mark.kosli(snapshot='prod')\ndef test_it(): pass\n"
@@ -94,6 +97,42 @@ def test_a_run_without_kosli_prints_nothing(each: Suite, pytester: pytest.Pytest
 
 
 HOSTILE = "evil\x1b[2J\r\n\u202egood"
+
+
+def test_checks_of_no_artifact_are_counted_by_their_tests_as_the_report_counts_them(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    empty = "def test_empty(assert_compliant): assert_compliant([])\n"
+    bad = "import pytest\n@pytest.mark.kosli(nonsense=1)\ndef test_release(): pass\n"
+    pytester.makepyfile(test_one=empty + bad, test_two=empty + bad)
+    result = alone("--kosli-environment=prod", "--kosli-report=r.json")
+    result.assert_outcomes(errors=4)
+    assert "4 checks: 4 no verdict" in section(result)
+    report = json.loads((pytester.path / "r.json").read_text())
+    assert report["totals"]["checks"] == 4
+    assert sorted(check["artifact"]["label"] for check in report["checks"]) == [
+        "assert_compliant of test_one.py::test_empty",
+        "assert_compliant of test_two.py::test_empty",
+        "test_one.py::test_release",
+        "test_two.py::test_release",
+    ]
+
+
+def test_checks_that_share_a_name_and_not_a_cause_are_two(
+    alone: Suite, online: Sandbox, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.kosli(snapshot="dr", environment="prod")
+        def test_snapshot(): pass
+
+        @pytest.mark.kosli(repo="dr", environment="prod")
+        def test_repo(): pass
+    """)
+    result = alone("--kosli-report=r.json")
+    assert "2 checks: 2 no verdict" in section(result)
+    assert json.loads((pytester.path / "r.json").read_text())["totals"]["checks"] == 2
 
 
 def test_hostile_names_are_escaped() -> None:

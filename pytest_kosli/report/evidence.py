@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from pytest_kosli.report.facts import WORDS, Facts, urgency
-from pytest_kosli.report.record import Ended, Item, Record, source_key
+from pytest_kosli.report.record import Ended, Item, Record, check_key, source_key
 from pytest_kosli.shape import convert
 
 SCHEMA = "https://pytest-kosli.readthedocs.io/en/stable/evidence.v1.schema.json"
@@ -357,11 +357,10 @@ Found = list[tuple[str, Item, Facts]]
 
 def _grouped(record: Record) -> list[Found]:
     """Return what was noted about each artifact and scope, the worst first, in a fixed order."""
-    groups: dict[object, Found] = {}
+    groups: dict[tuple[str, ...], Found] = {}
     for nodeid, item in sorted(record.items.items()):
         for fact in item.facts:
-            key = fact["fingerprint"] or (fact["name"], fact["code"]), fact["scope"]
-            groups.setdefault(key, []).append((nodeid, item, fact))
+            groups.setdefault(check_key(fact), []).append((nodeid, item, fact))
     for found in groups.values():
         found.sort(key=lambda one: urgency(one[2]))
     return sorted(groups.values(), key=lambda found: urgency(found[0][2]))

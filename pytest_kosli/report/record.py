@@ -91,9 +91,9 @@ class Record:
     def facts(self) -> list[Facts]:
         """Return the worst facts of each artifact and scope, the refused ones first."""
         every = sorted((fact for item in self.items.values() for fact in item.facts), key=urgency)
-        worst: dict[tuple[str, str], Facts] = {}
+        worst: dict[tuple[str, ...], Facts] = {}
         for fact in every:
-            worst.setdefault((fact["fingerprint"] or fact["name"], fact["scope"]), fact)
+            worst.setdefault(check_key(fact), fact)
         return list(worst.values())
 
     @property
@@ -164,6 +164,13 @@ class Record:
         missing = {name for item in asking for name in item.flags[flag]} - judged
         if missing:
             yield f"no test was run for {', '.join(sorted(missing))}"
+
+
+def check_key(fact: Facts) -> tuple[str, ...]:
+    """Return what a check has in common with its like: what has no fingerprint goes by its name."""
+    if fact["fingerprint"]:
+        return fact["fingerprint"], fact["scope"]
+    return fact["name"], fact["code"], fact["scope"]
 
 
 def source_key(fact: Facts) -> str:
