@@ -33,7 +33,8 @@ class Enforcer:
         run.
         """
         try:
-            item.stash[VERDICTS] = self._enforce(lambda: self._run.checks(item), "mark", item.nodeid)
+            verdicts = self._enforce(lambda: self._run.checks(item), "mark", item.nodeid)
+            item.stash[VERDICTS] = verdicts
         except pytest.UsageError as error:
             raise self._note(Check(item.nodeid), usage_error(error), "mark") from None
 
