@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,23 +12,27 @@ import pytest
 
 from pytest_kosli import xdist
 from pytest_kosli.explain import no_verdict
-from pytest_kosli.model import KosliError, NotChecked, NoVerdict
+from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict
+from pytest_kosli.report.facts import NO_VERDICT, Facts
 
 PLUGIN = Path(__file__).with_name("plugin.py")
 """What is raised by a hook of ours has no line of the test to show."""
 
 
 def settle(
-    item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport
+    item: pytest.Item,
+    call: pytest.CallInfo[Any],
+    report: pytest.TestReport,
+    facts: Sequence[Facts],
 ) -> KosliError | None:
     """Give a report the outcome that an exception of ours stands for, in whatever phase.
 
-    No xfail mark excuses it: a missing or refusing verdict is not what a test may expect to fail.
-    Returns the exception, None where there is none of ours.
+    No xfail excuses it: a missing or refusing verdict is not what a test may expect to fail.
+    ``facts`` are what the phase noted. Returns what of ours stands behind the report, if anything.
     """
-    error = tell(item, call, report)
+    error = tell(item, call, report) or _excused(call, report, facts)
     if error is None:
-        return None
+        return next(_behind(call.excinfo.value), None) if call.excinfo else None
     if hasattr(report, "wasxfail"):
         del report.wasxfail
     if isinstance(error, AssertionError):
@@ -50,19 +55,74 @@ def tell(
         _skip(item, report, str(error))
         return error
     report.outcome = "failed"
-    lines = no_verdict(error) if isinstance(error, NoVerdict) else str(error).splitlines()
+    if isinstance(call.excinfo.value, BaseExceptionGroup):
+        report.longrepr = "\n".join(_lines(error))  # pytest has Python's own text for a group alone
+        return error
     in_test = call.when == "call" and call.excinfo.traceback[0].path != PLUGIN
-    _tell(item, call.excinfo, report, lines, in_test=in_test)
+    _tell(item, call.excinfo, report, _lines(error), in_test=in_test)
     return error
 
 
+def _excused(
+    call: pytest.CallInfo[Any], report: pytest.TestReport, facts: Sequence[Facts]
+) -> KosliError | None:
+    """Fail a report that an xfail excuses, where it is ours that another exception hides.
+
+    unittest's expectedFailure keeps the exception to itself; then the facts tell of it.
+    """
+    if not (report.skipped and hasattr(report, "wasxfail") and call.excinfo):
+        return None
+    hidden = (one for one in _behind(call.excinfo.value) if not isinstance(one, NotChecked))
+    error = next(hidden, None) or next(filter(None, map(_told_by, facts)), None)
+    if error is not None:
+        report.outcome = "failed"
+        report.longrepr = "\n".join(_lines(error))
+    return error
+
+
+def _told_by(fact: Facts) -> KosliError | None:
+    """Return what a fact was noted about; None for one that stands against nothing."""
+    if fact["refused"]:
+        return NotCompliant(f"{fact['label']} is refused: {fact['reason']}", ())
+    if fact["outcome"] == NO_VERDICT:
+        return NoVerdict(fact["code"], fact["reason"], fact.get("todo", ""))
+    return None
+
+
+def _behind(raised: BaseException | None) -> Iterator[KosliError]:
+    """Yield the exceptions of ours in one, in its groups and in its causes."""
+    left, met = [raised], set[int]()
+    while left:
+        one = left.pop(0)
+        if one is None or id(one) in met:
+            continue
+        met.add(id(one))
+        if isinstance(one, KosliError):
+            yield one
+        left += [*getattr(one, "exceptions", ()), one.__cause__, one.__context__]
+
+
 def _ours(raised: BaseException) -> KosliError | None:
-    """Return the exception of ours in what ended a phase: doctest wraps what an example raises."""
+    """Return the exception of ours that ended a phase; of a group of nothing else, the worst.
+
+    Doctest wraps what an example raises.
+    """
+    if isinstance(raised, BaseExceptionGroup):
+        inner = [_ours(one) for one in raised.exceptions]
+        return max(filter(None, inner), key=_weight) if all(inner) else None
     for one in (raised, *getattr(raised, "failures", ())):
         inner = getattr(one, "exc_info", (None, one))[1]
         if isinstance(inner, KosliError):
             return inner
     return None
+
+
+def _weight(error: KosliError) -> int:
+    return 2 * isinstance(error, AssertionError) + isinstance(error, NoVerdict)
+
+
+def _lines(error: KosliError) -> list[str]:
+    return no_verdict(error) if isinstance(error, NoVerdict) else str(error).splitlines()
 
 
 def fail(item: pytest.Item, report: pytest.TestReport, error: NoVerdict) -> None:

@@ -316,7 +316,8 @@ class Session:
         self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport
     ) -> None:
         """Give a report the outcome that belongs to it, and the facts that go with it."""
-        error = outcome.settle(item, call, report)
+        facts = take_facts(item)
+        error = outcome.settle(item, call, report, facts)
         if call.when == "setup":
             item.stash[TOLD] = []  # a rerun begins anew
         marks = marker.demands(item)
@@ -324,7 +325,6 @@ class Session:
             item.stash[GATED] = marks  # it does not run, whoever stopped it
         if marks and call.when == "teardown" and item.stash.get(GATED, ()) != marks:
             outcome.fail(item, report, _not_gated(item))
-        facts = take_facts(item)
         if (last := _last_word(error, facts)) is not None:
             item.stash.setdefault(ENDED, (last, facts))
         if marks or facts:

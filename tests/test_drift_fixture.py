@@ -433,7 +433,7 @@ def test_a_drift_that_a_test_keeps_to_itself_is_told_loudly(
     result.stdout.fnmatch_lines_random(
         [
             "snapshot staging is not as asserted, but test_it.py::test_raises passed",
-            "snapshot dr is no verdict, but test_it.py::test_except passed",
+            "snapshot dr has no verdict, but test_it.py::test_except passed",
         ]
     )
 

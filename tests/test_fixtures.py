@@ -123,7 +123,7 @@ def test_a_swallowed_verdict_is_told_loudly(each: Suite, pytester: pytest.Pytest
     result.stdout.fnmatch_lines_random(
         [
             "0722a81 is non-compliant, but test_it.py::test_raises passed",
-            "e49d561 is no verdict, but test_it.py::test_except passed",
+            "e49d561 has no verdict, but test_it.py::test_except passed",
         ]
     )
 

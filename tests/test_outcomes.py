@@ -415,6 +415,146 @@ def test_no_xfail_excuses_a_refusing_call(
     assert result.ret == 1
 
 
+def in_disguise(call: str) -> str:
+    return f"""
+        import asyncio, pytest, unittest
+
+        @pytest.mark.xfail
+        def test_group(assert_compliant):
+            async def side_by_side():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(asyncio.to_thread(lambda: {call}))
+            asyncio.run(side_by_side())
+
+        @pytest.mark.xfail
+        def test_cause(assert_compliant):
+            try:
+                {call}
+            except Exception as error:
+                raise RuntimeError("no release") from error
+
+        @pytest.mark.xfail
+        def test_context(assert_compliant):
+            try:
+                {call}
+            finally:
+                raise ExceptionGroup("cleaning up", [ValueError()])
+
+        @pytest.fixture
+        def late(assert_compliant):
+            yield
+            {call}
+
+        @pytest.fixture
+        def later():
+            yield
+            raise ValueError("cleaning up")
+
+        @pytest.mark.xfail
+        def test_teardowns(late, later): pass
+
+        class TestIt(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def take(self, assert_compliant):
+                self.assert_compliant = assert_compliant
+
+            @unittest.expectedFailure
+            def test_kept_by_unittest(self):
+                self.{call}
+    """
+
+
+@pytest.mark.parametrize(
+    ("scope", "letter"), [("prod", "failed"), ("nope", "errors")], ids=["refused", "no verdict"]
+)
+def test_no_xfail_excuses_it_in_the_disguise_of_another_exception(
+    each: Suite, pytester: pytest.Pytester, scope: str, letter: str
+) -> None:
+    call = f'assert_compliant("sha256:{WEB}", environment="{scope}")'
+    pytester.makepyfile(in_disguise(call))
+    result = each()
+    outcomes = result.parseoutcomes()
+    assert outcomes.get("failed", 0) + outcomes.get("errors", 0) == 5
+    assert outcomes[letter] >= 4
+    assert "xfailed" not in outcomes
+    assert result.ret == 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "arguments", "expected"),
+    [
+        ("prod", [], {"failed": 1}),
+        ("nope", [], {"errors": 1}),
+        ("prod", ["--kosli-dry-run"], {"skipped": 1}),
+    ],
+    ids=["refused", "no verdict", "dry run"],
+)
+def test_a_group_of_ours_is_what_the_worst_of_them_is(
+    alone: Suite,
+    pytester: pytest.Pytester,
+    scope: str,
+    arguments: list[str],
+    expected: dict[str, int],
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        def test_it(assert_compliant):
+            raised = []
+            for environment in ("nope", "{scope}"):
+                try:
+                    assert_compliant("sha256:{WEB}", environment=environment)
+                except BaseException as error:
+                    raised.append(error)
+            raise BaseExceptionGroup("one", [raised[0], BaseExceptionGroup("more", raised[1:])])
+    """)
+    alone(*arguments).assert_outcomes(**expected)
+
+
+def test_a_group_with_an_exception_of_theirs_is_theirs(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(f"""
+        def test_it(assert_compliant):
+            try:
+                assert_compliant("sha256:{WEB}", environment="prod")
+            except Exception as error:
+                raise ExceptionGroup("both", [error, ValueError("theirs")])
+    """)
+    alone("--kosli-dry-run").assert_outcomes(failed=1)
+    result = alone()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ValueError: theirs*"])
+
+
+def test_a_test_that_keeps_a_refusal_to_itself_is_named_however_it_ends(
+    each: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(f"""
+        import contextlib, pytest
+
+        def keep(assert_compliant):
+            with contextlib.suppress(AssertionError):
+                assert_compliant("sha256:{WEB}", environment="prod")
+
+        def test_skip(assert_compliant):
+            keep(assert_compliant)
+            pytest.skip("no")
+
+        @pytest.mark.xfail
+        def test_xpass(assert_compliant):
+            keep(assert_compliant)
+    """)
+    result = each()
+    result.assert_outcomes(skipped=1, xpassed=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "0722a81 is non-compliant, but *::test_skip was skipped",
+            "0722a81 is non-compliant, but *::test_xpass xpassed",
+        ]
+    )
+
+
 def test_an_xfail_still_excuses_the_test_itself(alone: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(f"""
         import pytest

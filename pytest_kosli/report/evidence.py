@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from pytest_kosli.report.facts import WORDS, Facts, urgency
+from pytest_kosli.report.facts import Facts, urgency
 from pytest_kosli.report.record import Ended, Item, Record, check_key, source_key
 from pytest_kosli.shape import convert
 
@@ -311,7 +311,7 @@ def evidence(
         mode=mode,
         complete=not incomplete,
         incomplete=list(incomplete),
-        problems=[*problems, *sorted(_swallowed(*one) for one in record.swallowed)],
+        problems=[*problems, *sorted(record.swallowed)],
         run=run,
         totals=_totals(checks),
         checks=checks,
@@ -438,11 +438,6 @@ def _drift(fact: Facts, test: Test) -> Drift:
     plain = {name: fact[name] for name in Drift.__struct_fields__ if name in fact}
     moment = fact["received_at"] or None
     return convert({**plain, "snapshot": fact["name"], "received_at": moment, "test": test}, Drift)
-
-
-def _swallowed(nodeid: str, fact: Facts) -> str:
-    word = WORDS.get(fact["outcome"], "not as asserted")
-    return f"{fact['label']}: {word}, but {nodeid} passed"
 
 
 def _with_nulls(plain: Facts | None, *keys: str) -> Facts | None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from pytest_kosli.report.facts import NO_VERDICT, PASSING, Facts, urgency
+from pytest_kosli.report.facts import NO_VERDICT, PASSING, WORDS, Facts, urgency
+from pytest_kosli.text import clean
 
 SOURCE, DRIFT = "source", "drift"
 """The kinds of facts that are no verdict on an artifact."""
@@ -128,14 +129,14 @@ class Record:
         return 11 if any(fact["outcome"] == NO_VERDICT for fact in self.facts) else 0
 
     @property
-    def swallowed(self) -> list[tuple[str, Facts]]:
-        """Return refusals and missing verdicts that a passing test kept to itself."""
+    def swallowed(self) -> list[str]:
+        """Return a sentence for each refusal or missing verdict that its test kept to itself."""
         return [
-            (nodeid, fact)
+            f"{clean(fact['label'])} {_against(fact)}, but {clean(nodeid)} {_ending(item.ended)}"
             for nodeid, item in self.items.items()
-            if item.green
+            if item.ended != "unfinished" and not item.failed
             for fact in (*item.facts, *item.sources, *item.drifts)
-            if fact["refused"] or fact["outcome"] == NO_VERDICT
+            if _against(fact)
         ]
 
     def problems(self, require: int | None, flagged: Iterable[str], *, dry_run: bool) -> list[str]:
@@ -176,6 +177,17 @@ def check_key(fact: Facts) -> tuple[str, ...]:
 def source_key(fact: Facts) -> str:
     """Return what a source check has in common with its like."""
     return repr([fact.get(key) for key in ASKED])
+
+
+def _against(fact: Facts) -> str:
+    """Return what stands against an artifact, in words; nothing where nothing does."""
+    if fact["outcome"] == NO_VERDICT:
+        return "has no verdict"
+    return f"is {WORDS.get(fact['outcome'], 'not as asserted')}" if fact["refused"] else ""
+
+
+def _ending(ended: Ended) -> str:
+    return "was skipped" if ended == "skipped" else ended
 
 
 def _ended(so_far: Ended, when: str, outcome: str, *, xfailed: bool) -> Ended:

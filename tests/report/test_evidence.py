@@ -231,7 +231,7 @@ def test_a_refusal_that_a_test_swallowed_is_a_problem_of_the_run() -> None:
     record = Record()
     hear(record, "test_a", facts(REFUSED, by="call"))
     told = document(record, problems=["first"]).problems
-    assert told == ["first", "app2 0000000: non-compliant, but test_a passed"]
+    assert told == ["first", "app2 0000000 is non-compliant, but test_a passed"]
 
 
 def test_a_replay_keeps_the_date_of_its_recording() -> None:
