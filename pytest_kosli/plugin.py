@@ -69,6 +69,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the hooks that others may implement."""
     pluginmanager.add_hookspecs(hookspecs)
+    pluginmanager.register(Promise(), "kosli-promise")
+
+
+class Promise:
+    """Keeps what ``--kosli-require`` promises where pytest only looks at tests, or at itself."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> Generator[None, Any, Any]:
+        """Refuse to end well without a look at the record: addopts may say ``--collect-only``."""
+        code = yield
+        met = _met(config)
+        runs = not (config.getoption("kosli_doctor") or xdist.is_worker(config))
+        if runs and not code and not (met and met.looked) and _asks_for_verdicts(config):
+            raise pytest.UsageError(
+                "--kosli-require: no test was run, so there is no verdict to count; leave out what "
+                "kept pytest from running them (--collect-only, --help and the like, also in the "
+                "ini file's addopts)"
+            )
+        return code
+
+
+def _asks_for_verdicts(config: pytest.Config) -> bool:
+    """Return whether ``--kosli-require`` is there; pytest reads no flag behind ``--help``."""
+    typed = (str(argument).partition("=")[0] for argument in config.invocation_params.args)
+    return config.getoption("kosli_require") is not None or "--kosli-require" in typed
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -89,6 +114,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Listener(config), "kosli-listener")
     if xdist.is_controller(config):
         config.pluginmanager.register(xdist.Controller(), "kosli-xdist")
+    else:
+        config.pluginmanager.register(Witness(config), "kosli-witness")
     named = (config.getini(key) for key in ("kosli_require", "kosli_report"))
     piped = "-" in (config.getini("kosli_manifest") or ())
     if options.flags_given(config) or piped or any(value is not None for value in named):
@@ -110,6 +137,18 @@ class Maker:
         report = pytest.TestReport.from_item_and_call(item, call)
         outcome.tell(item, call, report)
         return report
+
+
+class Witness:
+    """Sees, in a process that runs tests, that a failure of ours is passed on."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note that a report was passed on."""
+        if met := _met(self._config):
+            met.told(report)
 
 
 class Listener:
@@ -280,7 +319,9 @@ def _is_ours(excinfo: pytest.ExceptionInfo[BaseException] | None) -> bool:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run whose record is not green."""
     met = _met(session.config)
-    if met and not xdist.is_worker(session.config):
+    if met and xdist.is_worker(session.config):
+        met.leave()
+    elif met:
         met.finish(session)
         met.end_reports(session)
 

@@ -29,7 +29,7 @@ from pytest_kosli.report.properties import PREFIX, properties
 from pytest_kosli.report.record import Record
 from pytest_kosli.run import KINDS, Run
 from pytest_kosli.settings import header
-from pytest_kosli.text import count
+from pytest_kosli.text import clean, count
 
 if TYPE_CHECKING:
     from pytest_kosli.reporting import Reporting
@@ -43,8 +43,11 @@ FLAGS: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()
 TOLD: pytest.StashKey[list[Facts]] = pytest.StashKey()
 """What an item's checks came to so far, for its properties."""
 
-DESELECTED, OWED, FAILED = "deselected", "owed", "failed"
-"""What a worker leaves its controller: tests, plugins that owe a verdict, what plugins raised."""
+MARKED, DESELECTED, OWED, FAILED = "marked", "deselected", "owed", "failed"
+"""What a worker leaves its controller: tests, plugins that owe a verdict, what plugins spoilt."""
+
+LOOKS = ("collectonly", "showfixtures", "show_fixtures_per_test")
+"""pytest's options to look at tests instead of running them."""
 
 ENDED: pytest.StashKey[tuple[KosliError, list[Facts]]] = pytest.StashKey()
 """What Kosli's word ended an item with, and the facts that go with it."""
@@ -64,8 +67,11 @@ class Session:
         self._reporting: Reporting | None = None
         self.selected: set[str] | None = None
         self.deselected: set[str] = set()
+        self.marked: set[str] = set()
         self.owed: set[str] = set()
         self._failed: list[str] = []
+        self._untold: dict[str, str] = {}
+        self.looked = False
 
     def begin(self) -> None:
         """Read the settings, and standard input where they name it: later it gives nothing."""
@@ -123,6 +129,7 @@ class Session:
         if self._only_collects:
             return
         marked = [item for item in session.items if marker.demands(item)]
+        self.marked = {item.nodeid for item in marked}
         for item in marked:
             item.keywords[xdist.TRACE] = True
         usage = self._not_meant(marked)
@@ -187,7 +194,7 @@ class Session:
 
     @property
     def _only_collects(self) -> bool:
-        return bool(self.config.getoption("collectonly"))
+        return any(self.config.getoption(name) for name in LOOKS)
 
     # Running.
 
@@ -213,9 +220,6 @@ class Session:
     def tell(self) -> None:
         """Tell plugins the verdicts that this process was the first to ask for."""
         self.run.herald.tell()
-        failed = self.run.herald.problems
-        if failed and xdist.is_worker(self.config):
-            xdist.tell_controller(self.config, FAILED, failed)
 
     def _look_ahead(self, items: list[pytest.Item]) -> None:
         """Look up who built what will be refused, and whether that stops the whole run."""
@@ -327,6 +331,8 @@ class Session:
             outcome.fail(item, report, _not_gated(item))
         if (last := _last_word(error, facts)) is not None:
             item.stash.setdefault(ENDED, (last, facts))
+        if report.failed and error is not None:
+            self._untold[item.nodeid] = str(error).splitlines()[0]
         if marks or facts:
             self._tell_junit(item, call, report, facts, marked=bool(marks))
             self._tell_record(item, call, report, facts)
@@ -388,6 +394,25 @@ class Session:
         except NoVerdict:
             return ()
 
+    def told(self, report: pytest.TestReport) -> None:
+        """Note, where the tests run, that a failure was passed on: plugins may keep a report."""
+        if report.outcome not in ("passed", "skipped"):
+            self._untold.pop(report.nodeid, None)
+
+    @property
+    def kept(self) -> list[str]:
+        """Return a sentence for each failure that was never passed on."""
+        return [
+            f"{clean(nodeid)} failed ({clean(why)}), but a plugin kept its report to itself"
+            for nodeid, why in self._untold.items()
+        ]
+
+    def leave(self) -> None:
+        """Tell the controller, at the end of a worker, what reports do not tell."""
+        xdist.tell_controller(self.config, MARKED, sorted(self.marked))
+        if failed := [*self.run.herald.problems, *self.kept]:
+            xdist.tell_controller(self.config, FAILED, failed)
+
     # The end, in the only process or the controller.
 
     def hear(self, report: pytest.TestReport) -> None:
@@ -414,7 +439,10 @@ class Session:
         flagged = [f"--kosli-{kind} {text}" for kind in KINDS for text in settings.from_flag(kind)]
         flagged += sorted(self.owed)
         self.problems = self.record.problems(settings.require, flagged, dry_run=settings.dry_run)
-        self.problems += [*self._failed, *self.run.herald.problems]
+        self.problems += [*self._failed, *self.run.herald.problems, *self.kept]
+        if session.exitstatus == pytest.ExitCode.OK:
+            self.problems += self.record.unmet(self.marked)
+        self.looked = True
         if self.problems:
             _fail(session)
         if session.exitstatus == pytest.ExitCode.TESTS_FAILED:
@@ -425,9 +453,8 @@ class Session:
 
     def begin_reports(self) -> None:
         """Make sure that every report can be written; a usage error comes before any request."""
-        looks = ("collectonly", "showfixtures", "show_fixtures_per_test")
         settings = self.run.settings
-        if settings.report and not any(self.config.getoption(name) for name in looks):
+        if settings.report and not self._only_collects:
             from pytest_kosli.reporting import Reporting
 
             self._reporting = Reporting(self.config, settings, self._host)
@@ -459,6 +486,7 @@ class Session:
 
     def take_over(self, told: dict[str, list[str]]) -> None:
         """Take over, in the controller, what a worker left when it ended."""
+        self.marked.update(told.get(MARKED, ()))
         self.deselected.update(told.get(DESELECTED, ()))
         self.owed.update(told.get(OWED, ()))
         self._failed += told.get(FAILED, ())

@@ -278,6 +278,32 @@ def test_require_does_not_count_a_replay(
     result.stdout.fnmatch_lines(["REPLAY of cassettes recorded *", "--kosli-require 1: only 0 *"])
 
 
+@pytest.mark.parametrize(
+    "looks", ["--collect-only", "--co -q", "--markers", "--fixtures", "--help", "--cache-show"]
+)
+def test_no_addopts_keep_a_run_from_what_require_promises(
+    pytester: pytest.Pytester, online: Sandbox, looks: str
+) -> None:
+    pytester.makepyfile(REQUIRED)
+    pytester.makeini(f"[pytest]\naddopts = {looks}\n")
+    result = pytester.runpytest_inprocess("-p", "no:xdist", "--kosli-require=1")
+    assert result.ret in (1, 4)
+    assert "--kosli-require" in result.outlines[-2] + result.stderr.str()
+
+
+@pytest.mark.parametrize("looks", ["--collect-only", "--fixtures", "--fixtures-per-test"])
+def test_a_look_at_the_tests_goes_with_require_in_the_ini_file(
+    alone: Suite, pytester: pytest.Pytester, looks: str
+) -> None:
+    pytester.makeini("[pytest]\nkosli_require = 1\n")
+    pytester.makepyfile(REQUIRED)
+    assert alone(looks).ret == 0
+
+
+def test_the_doctor_goes_with_require(alone: Suite, pytester: pytest.Pytester) -> None:
+    assert alone("--kosli-doctor", "--kosli-require=1").ret == 0
+
+
 def test_a_flag_that_pytest_does_not_know_is_a_usage_error_without_us(
     pytester: pytest.Pytester,
 ) -> None:

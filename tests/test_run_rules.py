@@ -53,6 +53,36 @@ def run(pytester: pytest.Pytester, online: Sandbox, everywhere: tuple[str, ...])
     return run
 
 
+ENDED = """
+def test_stop():
+    pytest.exit("all done", returncode=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (REFUSED.format(reference=f"web=sha256:{WEB}") + ENDED, "1 test failed by what Kosli said"),
+        (ENDED + REFUSED.format(reference=f"web=sha256:{WEB}"), "1 test did not run to the end"),
+    ],
+    ids=["after", "before"],
+)
+def test_no_test_ends_the_run_well_over_a_refusal(
+    pytester: pytest.Pytester, online: Sandbox, more: str, told: str
+) -> None:
+    pytester.makepyfile(SUITE.format(fine=f"payments=sha256:{PAYMENTS}", more=more))
+    result = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:xdist")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([f"the run was ended with exit status 0, but *{told}"])
+
+
+def test_a_run_that_is_ended_well_when_all_is_done_is_green(
+    pytester: pytest.Pytester, online: Sandbox
+) -> None:
+    pytester.makepyfile(SUITE.format(fine=f"payments=sha256:{PAYMENTS}", more=ENDED))
+    assert pytester.runpytest("-p", "no:cacheprovider", "-p", "no:xdist").ret == 0
+
+
 MORE = {
     "refused": REFUSED.format(reference=f"web=sha256:{WEB}"),
     "missing": MISSING.format(reference=f"web=sha256:{WEB}"),

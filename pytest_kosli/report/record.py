@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pytest_kosli.report.facts import NO_VERDICT, PASSING, WORDS, Facts, urgency
-from pytest_kosli.text import clean
+from pytest_kosli.text import clean, count
 
 SOURCE, DRIFT = "source", "drift"
 """The kinds of facts that are no verdict on an artifact."""
@@ -155,6 +155,20 @@ class Record:
                 "in a test that passed"
             )
         return told
+
+    def unmet(self, marked: set[str]) -> list[str]:
+        """Return what stands against a run that ends with status 0, as ``pytest.exit`` lets it.
+
+        ``marked`` are the ids of all tests that were to get a verdict.
+        """
+        failed = sum(
+            item.failed and any(map(_against, (*item.facts, *item.sources, *item.drifts)))
+            for item in self.items.values()
+        )
+        left = len(marked - self.ended)
+        told = [f"{count(failed, 'test')} failed by what Kosli said"] if failed else []
+        told += [f"{count(left, 'test')} did not run to the end"] if left else []
+        return [f"the run was ended with exit status 0, but {' and '.join(told)}"] if told else []
 
     def _owed(self, flag: str) -> Iterator[str]:
         """Yield why something that a flag names has no verdict."""

@@ -133,6 +133,27 @@ def test_no_verdict(assert_compliant):
 
 
 @needs("flaky")
+def test_a_refusal_that_flaky_drops_fails_the_run(
+    all_beside: Beside, online: Sandbox, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(f"""
+import pytest
+
+@pytest.fixture
+def late(assert_compliant):
+    yield
+    assert_compliant("sha256:{WEB}", environment="prod")
+
+@pytest.mark.flaky(max_runs=3)
+def test_it(late): pass
+""")
+    result = all_beside("flaky")
+    assert result.ret == 1
+    told = "*::test_it failed (0722a81 is not compliant*), but a plugin kept its report to itself"
+    result.stdout.fnmatch_lines([told])
+
+
+@needs("flaky")
 def test_flaky_lets_a_body_pass_at_its_second_run(
     beside: Beside, online: Sandbox, pytester: pytest.Pytester
 ) -> None:

@@ -55,6 +55,26 @@ def test_it(): attempt()
     result.stdout.fnmatch_lines(["1 check: 1 non-compliant"])
 
 
+@pytest.mark.parametrize(
+    "raised", ["RuntimeError() from error", "ExceptionGroup('', [error, ValueError()])"]
+)
+def test_a_refusal_behind_another_exception_is_final_as_well(
+    all_beside: Beside, online: Sandbox, pytester: pytest.Pytester, raised: str
+) -> None:
+    pytester.makepyfile(f"""{ATTEMPT}
+def test_it(assert_compliant):
+    if attempt() == 1:
+        try:
+            assert_compliant("sha256:{WEB}", environment="prod")
+        except AssertionError as error:
+            raise {raised}
+""")
+    result = all_beside("rerunfailures", "--reruns=2")
+    assert counted(result) == {"failed": 1, "rerun": 2}
+    assert result.ret == 1
+    assert attempts(pytester) == 1
+
+
 def test_kosli_changing_its_mind_is_no_new_answer_within_the_run(
     beside: Beside, online: Sandbox, pytester: pytest.Pytester
 ) -> None:
