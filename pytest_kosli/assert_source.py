@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -97,8 +96,8 @@ class SourceRun:
 
     @cached_property
     def _recorded_host(self) -> str:
-        if os.environ.get(URL):
-            return host_in(os.environ)
+        if self.run.environ.get(URL):
+            return host_in(self.run.environ)
         try:
             return self._cassettes.host()
         except NoVerdict as error:
@@ -109,12 +108,12 @@ class SourceRun:
     def _network(self) -> Http:
         settings = self.run.settings
         return network(
-            os.environ, timeout=settings.timeout, max_api_retries=settings.max_api_retries
+            self.run.environ, timeout=settings.timeout, max_api_retries=settings.max_api_retries
         )
 
     def _record(self, request: Request) -> Reply:
         reply = self._network(request)
-        secrets = [os.environ.get(KEY, "").strip()]
+        secrets = [self.run.environ.get(KEY, "").strip()]
         self._cassettes.record(request, reply, self._network.host, secrets)
         return reply
 

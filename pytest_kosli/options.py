@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import enum
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,10 @@ import pytest
 
 DEFAULT_HOST = "https://app.kosli.com"
 PROVIDERS = ("github", "gitlab", "bitbucket", "azure-devops", "circleci")
+
+
+ENVIRON: pytest.StashKey[Mapping[str, str]] = pytest.StashKey()
+"""The environment that a run began with: what a test does to it must not decide who is asked."""
 
 
 class Level(enum.IntEnum):

@@ -5,6 +5,7 @@ Nothing heavy is imported before the first Kosli mark, fixture or flag.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -109,6 +110,7 @@ def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark; read the settings at once where a flag says that they matter."""
     config.addinivalue_line("markers", MARK)
+    config.stash[options.ENVIRON] = dict(os.environ)
     config.pluginmanager.register(Maker(), "kosli-maker")
     if not xdist.is_worker(config):
         config.pluginmanager.register(Listener(config), "kosli-listener")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
@@ -31,7 +31,7 @@ from pytest_kosli.model import (
     Scope,
     Verdict,
 )
-from pytest_kosli.options import Level
+from pytest_kosli.options import ENVIRON, Level
 from pytest_kosli.references import Claim, References, look_up
 from pytest_kosli.settings import Settings, no_organisation, no_token, read
 from pytest_kosli.text import clean
@@ -61,7 +61,12 @@ class Run:
     @cached_property
     def settings(self) -> Settings:
         """Return the settings; raises ``pytest.UsageError`` for what can not be meant."""
-        return read(self.config)
+        return read(self.config, self.environ)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Return the environment that the run began with."""
+        return self.config.stash[ENVIRON]
 
     @property
     def asks(self) -> bool:

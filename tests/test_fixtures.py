@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.conftest import Suite
@@ -114,6 +116,54 @@ SWALLOWED = f"""
         except Exception:
             pass
 """
+
+
+def yes_to_all() -> Sandbox:
+    """A Kosli that calls everything compliant, such as somebody may have for tests of their own."""
+    server = Sandbox("acme")
+
+    def lie(answer: dict[str, Any]) -> None:
+        answer["compliant"] = True
+        for policy in answer["policy_evaluations"]:
+            policy |= {"status": "COMPLIANT", "rule_evaluations": []}
+
+    server.fault("asserts/*", lie=lie)
+    return server
+
+
+def test_no_test_decides_who_is_asked_for_the_others(
+    both: Suite, pytester: pytest.Pytester
+) -> None:
+    with yes_to_all() as fake:
+        pytester.makepyfile(
+            test_a=f"""
+                import os
+                os.environ["KOSLI_HOST"] = "{fake.url}"
+                def test_unit(): pass
+            """,
+            test_b=f"""
+                import pytest
+                @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+                def test_release(): pass
+            """,
+        )
+        result = both()
+        result.assert_outcomes(passed=1, failed=1)
+        assert not fake.requests
+
+
+def test_no_monkeypatch_outlives_its_test(alone: Suite, pytester: pytest.Pytester) -> None:
+    with yes_to_all() as fake:
+        pytester.makepyfile(f"""
+            def test_ours(monkeypatch, request):
+                monkeypatch.setenv("KOSLI_HOST", "{fake.url}")
+                request.getfixturevalue("assert_compliant")("sha256:{PAYMENTS}", environment="prod")
+
+            def test_release(assert_compliant):
+                assert_compliant("sha256:{WEB}", environment="prod")
+        """)
+        alone().assert_outcomes(passed=1, failed=1)
+        assert not fake.requests
 
 
 def test_a_swallowed_verdict_is_told_loudly(each: Suite, pytester: pytest.Pytester) -> None:
