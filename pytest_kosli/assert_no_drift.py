@@ -193,7 +193,7 @@ def _about(snapshot: object) -> Facts:
         "kind": KIND,
         "by": "call",
         "name": str(snapshot),
-        "label": f"snapshot {clean(snapshot)}",
+        "label": f"snapshot {clean(snapshot)}".rstrip(),
         "refused": False,
         "replayed": False,
         "received_at": "",

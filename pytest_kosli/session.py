@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kosli import marker, neighbours, options, outcome, xdist
+from pytest_kosli import marker, neighbours, outcome, xdist
 from pytest_kosli.api.kosli import KosliClient
 from pytest_kosli.discovery import Check
 from pytest_kosli.enforce import VERDICTS, Enforcer, note, take_facts, usage_error
@@ -72,6 +72,7 @@ class Session:
         self._failed: list[str] = []
         self._untold: dict[str, str] = {}
         self.looked = False
+        self._headed = False
 
     def begin(self) -> None:
         """Read the settings, and standard input where they name it: later it gives nothing."""
@@ -86,13 +87,13 @@ class Session:
 
     def header(self) -> list[str]:
         """Return the settings in force, and more of them at ``-v``."""
+        self._headed = True
         return header(self.run.settings, self.config.get_verbosity())
 
     def late_header(self) -> list[str]:
-        """Return the same after collection, where the header came too early to know of us."""
-        told = options.flags_given(self.config)
+        """Return the same later, where the header came too early to know of us."""
         quiet = self.config.get_verbosity() < 0 or self.config.getoption("no_header")
-        silent = told or quiet or self._only_collects or xdist.is_worker(self.config)
+        silent = self._headed or quiet or self._only_collects or xdist.is_worker(self.config)
         return [] if silent else self.header()
 
     def expand(self, metafunc: pytest.Metafunc) -> None:
@@ -503,6 +504,7 @@ class Session:
             return
         terminal.write(
             reporter,
+            self.late_header(),
             self.record,
             self.problems,
             self.config.get_verbosity(),

@@ -12,7 +12,7 @@ from pytest_kosli.report.facts import facts_of
 from pytest_kosli.report.record import Record
 from tests.conftest import Suite
 from tests.sandbox import Sandbox
-from tests.story import LEDGER, PAYMENTS
+from tests.story import LEDGER, PAYMENTS, WEB
 
 PROD = "import pytest\n@pytest.mark.kosli(snapshot='prod')\ndef test_it(): pass\n"
 
@@ -28,7 +28,7 @@ def section(result: pytest.RunResult) -> list[str]:
 
 def test_one_line_an_artifact_refused_first(each: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PROD)
-    lines = section(each())
+    lines = [line for line in section(each()) if not line.startswith("kosli:")]
     assert lines[0] == "against environment prod"
     table = lines[1:11]
     assert [line.split("  ")[0] for line in table] == (
@@ -56,6 +56,49 @@ def test_a_quiet_run_has_no_table_and_a_quieter_one_nothing(
     assert "1 check: 1 compliant" in quiet
     assert "against environment" not in quiet
     assert "kosli" not in alone("-qq").stdout.str()
+
+
+@pytest.mark.parametrize("how", ["mark", "ini", "flag"])
+def test_the_header_stands_there_once(each: Suite, pytester: pytest.Pytester, how: str) -> None:
+    if how == "ini":
+        pytester.makeini("[pytest]\nkosli_require = 0\n")
+    mark = "" if how == "ini" else f"@pytest.mark.kosli('sha256:{PAYMENTS}', environment='prod')"
+    pytester.makepyfile(f"import pytest\n{mark}\ndef test_it(): pass\n")
+    result = each(*(["--kosli-require=1"] if how == "flag" else []))
+    assert result.ret == 0
+    assert [line[:11] for line in result.outlines if line.startswith("kosli:")] == ["kosli: live"]
+
+
+def test_a_row_without_a_verdict_says_what_went_wrong(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.kosli('web=sha256:{WEB}', environment='nowhere')\n"
+        "def test_it(): pass\n"
+    )
+    row = "no verdict  web 0722a81  unknown_environment: Kosli answered 404: Environment n"
+    assert any(line.startswith(row) for line in section(alone()))
+
+
+def test_one_scope_stands_above_the_rows_only_if_it_is_that_of_all(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.kosli('sha256:{PAYMENTS}', environment='prod')\n"
+        "def test_it(): pass\n"
+        "def test_empty(assert_compliant): assert_compliant([])\n"
+    )
+    told = section(alone())
+    assert not any(line.startswith("against") for line in told)
+    assert "compliant   e49d561                           environment prod" in told
+
+
+def test_what_is_left_out_is_named_without_its_digest(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(PROD)
+    told = section(alone("--kosli-without=*agent*"))
+    assert "1 artifact left out by without: datadog/agent:7.55.1" in told
 
 
 def test_a_wide_terminal_cuts_less(

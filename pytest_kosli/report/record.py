@@ -152,7 +152,7 @@ class Record:
         if require is not None and len(self.passing) < require:
             told.append(
                 f"--kosli-require {require}: only {len(self.passing)} got a live, passing verdict "
-                "in a test that passed"
+                "in a test that passed, so the run fails"
             )
         return told
 

@@ -18,8 +18,10 @@ def rows(facts: Sequence[Facts], words: Mapping[str, str], fine: str, width: int
     ``words`` are those of the outcomes, ``fine`` the one that is green.
     """
     colours = {fine: GREEN, NOT_CHECKED: YELLOW}
-    for fact in facts[:SHOWN]:
-        text = f"{words[fact['outcome']]:<13}  {clean(fact['label'], 60)}  {clean(fact['reason'])}"
+    labels = [clean(fact["label"], 60) for fact in facts[:SHOWN]]
+    wide = max(map(len, labels), default=0)
+    for fact, label in zip(facts, labels, strict=False):
+        text = f"{words[fact['outcome']]:<13}  {label:<{wide}}  {clean(fact['reason'])}"
         yield cut(text.rstrip(), width), colours.get(fact["outcome"], RED)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pytest_kosli.model import Outcome
-from pytest_kosli.report.facts import NOT_CHECKED, WORDS, Facts
+from pytest_kosli.report.facts import NO_VERDICT, NOT_CHECKED, WORDS, Facts
 from pytest_kosli.report.record import Record
 from pytest_kosli.report.rows import BOLD, GREEN, RED, YELLOW, Line, recordings
 from pytest_kosli.text import clean, count, cut, span, when
@@ -26,15 +26,21 @@ COLOURS = {
 
 def write(
     reporter: pytest.TerminalReporter,
+    header: Sequence[str],
     record: Record,
     problems: Sequence[str],
     verbosity: int,
     width: int,
 ) -> None:
-    """Print the summary; nothing where nothing was checked and nothing is wrong."""
+    """Print the summary, below a header that is still owed; nothing where there is nothing to say.
+
+    That is where nothing was checked and nothing is wrong.
+    """
     told = list(lines(record, problems, verbosity, width))
     if told:
         reporter.write_sep("=", "kosli")
+        for text in header:
+            reporter.write_line(text)
         for text, markup in told:
             reporter.write_line(text, **markup)
 
@@ -73,15 +79,16 @@ def _notices(facts: list[Facts]) -> Iterator[Line]:
 
 
 def _table(facts: list[Facts], width: int) -> Iterator[Line]:
-    scopes = {fact["scope"] for fact in facts if fact["scope"]}
-    if len(scopes) == 1:
-        yield f"against {clean(scopes.pop())}", {}
+    scopes = {fact["scope"] for fact in facts}
+    shared = scopes.pop() if len(scopes) == 1 else ""
+    if shared:
+        yield f"against {clean(shared)}", {}
     rows = [
         (
             WORDS[fact["outcome"]],
             clean(fact["label"], 32),
-            clean(fact["scope"], 28) if scopes else "",
-            clean(fact["reason"] if fact["outcome"] != Outcome.COMPLIANT.value else ""),
+            "" if shared else clean(fact["scope"], 28),
+            clean(_why(fact)),
         )
         for fact in facts
     ]
@@ -90,6 +97,16 @@ def _table(facts: list[Facts], width: int) -> Iterator[Line]:
         columns = [text.ljust(wide) for text, wide in zip(row, widths, strict=False) if wide]
         text = "  ".join([*columns, row[3]]).rstrip()
         yield cut(text, width), _colour(fact)
+
+
+def _why(fact: Facts) -> str:
+    """Return the reason in a row that names artifact and scope already."""
+    if fact["outcome"] == Outcome.COMPLIANT.value:
+        return ""
+    if fact["outcome"] != NO_VERDICT:
+        return str(fact["reason"])
+    said = fact["reason"].removeprefix(f"{fact['label']} against {fact['scope']}: ")
+    return f"{fact['code']}: {said}"
 
 
 def _colour(fact: Facts) -> dict[str, bool]:
@@ -104,17 +121,21 @@ def _details(record: Record, facts: list[Facts]) -> Iterator[Line]:
             yield f"{clean(fact['label'])} was allow-listed by {clean(listed['by'])}", YELLOW
             yield f"  {moment}: {why}", YELLOW
     if record.left_out:
-        names = ", ".join(clean(name, 60) for name in sorted(record.left_out))
+        names = _some({name.partition("@sha256:")[0] for name in record.left_out})
         yield f"{count(len(record.left_out), 'artifact')} left out by without: {names}", YELLOW
     if record.without_image:
-        names = ", ".join(clean(name, 60) for name in sorted(record.without_image)[:MANY])
-        more = len(record.without_image) - MANY
-        told = f"{names} and {more} more" if more > 0 else names
-        yield f"{count(len(record.without_image), 'object')} without an image: {told}", {}
+        names = _some(record.without_image)
+        yield f"{count(len(record.without_image), 'object')} without an image: {names}", {}
     if late := [fact["waited"] for fact in facts if fact.get("waited")]:
         yield _waited(late, len(facts)), YELLOW
     for note in dict.fromkeys(fact["note"] for fact in facts if fact.get("note")):
         yield clean(note), YELLOW
+
+
+def _some(names: set[str]) -> str:
+    shown = ", ".join(clean(name, 60) for name in sorted(names)[:MANY])
+    more = len(names) - MANY
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _waited(late: list[Facts], checks: int) -> str:
