@@ -254,10 +254,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """End a run that can not be meant; add a guard for flags that no selected test takes up."""
-    if any(item.get_closest_marker("kosli") for item in session.items):
+    unheard = _unheard_marks(session)
+    if unheard or any(item.get_closest_marker("kosli") for item in session.items):
         session_of(session.config)
     if met := _met(session.config):
-        met.collected(session)
+        met.collected(session, unheard)
+
+
+def _unheard_marks(session: pytest.Session) -> list[str]:
+    """Return the files whose ``pytestmark`` names our mark where pytest reads none."""
+    packages = {getattr(getattr(item, "module", None), "__package__", "") for item in session.items}
+    named = session.config.pluginmanager.list_name_plugin()
+    modules: list[Any] = [plugin for name, plugin in named if name.endswith("conftest.py")]
+    modules += [sys.modules[name] for name in packages if name in sys.modules]
+    return sorted(str(one.__file__) for one in modules if _is_marked(one))
+
+
+def _is_marked(module: Any) -> bool:
+    marks = getattr(module, "pytestmark", ())
+    each = marks if isinstance(marks, (list, tuple)) else [marks]
+    return any(getattr(mark, "name", "") == "kosli" for mark in each)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

@@ -125,15 +125,18 @@ class Session:
             if NAMES.intersection(getattr(item, "fixturenames", ())) and _takes_ours(item):
                 item.add_marker(pytest.mark.kosli.with_args(DERIVED))
 
-    def collected(self, session: pytest.Session) -> None:
-        """End a run that can not be meant; guard what flags name and no selected test takes up."""
+    def collected(self, session: pytest.Session, unheard: Sequence[str]) -> None:
+        """End a run that can not be meant; guard what flags name and no selected test takes up.
+
+        ``unheard`` are the files with a mark of ours that pytest does not read.
+        """
         if self._only_collects:
             return
         marked = [item for item in session.items if marker.demands(item)]
         self.marked = {item.nodeid for item in marked}
         for item in marked:
             item.keywords[xdist.TRACE] = True
-        usage = self._not_meant(marked)
+        usage = self._not_meant(marked, unheard)
         if usage is not None and not xdist.is_worker(self.config):
             self._stopped = f"usage error: {usage}"
             raise usage
@@ -145,11 +148,19 @@ class Session:
                 )
             )
 
-    def _not_meant(self, marked: list[pytest.Item]) -> pytest.UsageError | None:
-        """Return the usage error in the settings or, among the tests that run, of a missing scope.
+    def _not_meant(
+        self, marked: list[pytest.Item], unheard: Sequence[str]
+    ) -> pytest.UsageError | None:
+        """Return the usage error in the settings, the marks or, of tests that run, the scope.
 
         A worker can not raise it: its text would be lost, so there the tests tell it.
         """
+        if unheard:
+            return pytest.UsageError(
+                f"{', '.join(unheard)}: pytest reads no pytestmark in a conftest.py or "
+                "__init__.py, so this one judges no test; move it into the test modules, or name "
+                "the artifacts with --kosli-artifact or kosli_artifact in the ini file"
+            )
         try:
             settings = self.run.settings
             if settings.dry_run:

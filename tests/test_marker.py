@@ -359,3 +359,18 @@ def test_a_scope_is_what_the_mark_says_and_the_settings_fill_in_none_of_it(
     """)
     alone("--kosli-environment=prod", "--kosli-flow=ledger-ci").assert_outcomes(passed=1)
     assert online.requests[0].query == (("policy_name", "tested"),)
+
+
+@pytest.mark.parametrize("place", ["conftest", "__init__"])
+@pytest.mark.parametrize("marks", ["{}", "[pytest.mark.usefixtures(), {}]"], ids=["one", "more"])
+def test_a_mark_where_pytest_reads_none_is_a_usage_error(
+    both: Suite, pytester: pytest.Pytester, place: str, marks: str
+) -> None:
+    mark = marks.format(f'pytest.mark.kosli("sha256:{WEB}", environment="prod")')
+    files = {"__init__": "", "test_it": "def test_it(): pass\n"}
+    files |= {place: f"import pytest\npytestmark = {mark}\n"}
+    pytester.makepyfile(**{f"suite/{name}": text for name, text in files.items()})
+    result = both()
+    assert result.ret != 0
+    told = "".join(result.outlines + result.errlines).replace("\nE  ", "")
+    assert f"suite/{place}.py: pytest reads no pytestmark in a" in told
