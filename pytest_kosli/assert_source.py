@@ -115,6 +115,7 @@ class SourceRun:
         reply = self._network(request)
         secrets = [self.run.environ.get(KEY, "").strip()]
         self._cassettes.record(request, reply, self._network.host, secrets)
+        self.run.recorded.add(f"{FOLDER}/{request.cassette}")
         return reply
 
     def _tell(self, done: int, total: int, unanswered: int) -> None:

@@ -57,6 +57,8 @@ class Run:
         self._scrub = hooks.Scrubber(config)
         self._found: dict[Plan, Found] = {}
         self._leaves_out = False
+        self.recorded: set[str] = set()
+        """The cassettes that were written, by their paths below the folder, without the suffix."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -131,6 +133,7 @@ class Run:
         token = self.settings.api_token
         secrets = [token.reveal()] if token else []
         Cassettes(self.settings.cassettes).record(request, kept, self.settings.host, secrets)
+        self.recorded.add(request.cassette)
         return reply
 
     @cached_property

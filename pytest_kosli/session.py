@@ -43,8 +43,9 @@ FLAGS: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()
 TOLD: pytest.StashKey[list[Facts]] = pytest.StashKey()
 """What an item's checks came to so far, for its properties."""
 
-MARKED, DESELECTED, OWED, FAILED = "marked", "deselected", "owed", "failed"
-"""What a worker leaves its controller: tests, plugins that owe a verdict, what plugins spoilt."""
+MARKED, DESELECTED, OWED = "marked", "deselected", "owed"
+RECORDED, FAILED = "recorded", "failed"
+"""What a worker leaves its controller: tests, plugins that owe a verdict, cassettes, failures."""
 
 LOOKS = ("collectonly", "showfixtures", "show_fixtures_per_test")
 """pytest's options to look at tests instead of running them."""
@@ -422,6 +423,7 @@ class Session:
     def leave(self) -> None:
         """Tell the controller, at the end of a worker, what reports do not tell."""
         xdist.tell_controller(self.config, MARKED, sorted(self.marked))
+        xdist.tell_controller(self.config, RECORDED, sorted(self.run.recorded))
         if failed := [*self.run.herald.problems, *self.kept]:
             xdist.tell_controller(self.config, FAILED, failed)
 
@@ -499,6 +501,7 @@ class Session:
     def take_over(self, told: dict[str, list[str]]) -> None:
         """Take over, in the controller, what a worker left when it ended."""
         self.marked.update(told.get(MARKED, ()))
+        self.run.recorded.update(told.get(RECORDED, ()))
         self.deselected.update(told.get(DESELECTED, ()))
         self.owed.update(told.get(OWED, ()))
         self._failed += told.get(FAILED, ())
@@ -521,6 +524,9 @@ class Session:
             self.config.get_verbosity(),
             shutil.get_terminal_size().columns,
         )
+        if self.run.recorded and self.config.get_verbosity() >= 0:
+            told = count(len(self.run.recorded), "cassette")
+            reporter.write_line(f"recorded {told} below {self.run.settings.cassettes}")
         for line in self._reporting.annotations() if self._reporting else ():
             reporter.write_line(line)
 

@@ -124,6 +124,16 @@ def test_a_replay_says_so_with_its_date(each: Suite, pytester: pytest.Pytester) 
     result.stdout.fnmatch_lines(["REPLAY of cassettes recorded 20* UTC: Kosli was not asked now"])
 
 
+def test_a_recording_says_what_it_wrote_and_where(each: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.kosli('sha256:{PAYMENTS}', 'sha256:{LEDGER}', "
+        "environment='prod')\ndef test_it(): pass\n"
+    )
+    folder = pytester.path / "cassettes"
+    assert f"recorded 2 cassettes below {folder}" in each("--kosli-record").outlines
+    assert len(list(folder.rglob("*.yaml"))) == 2
+
+
 def test_a_dry_run_says_so_in_header_and_summary(each: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PROD)
     result = each("--kosli-dry-run")
