@@ -66,7 +66,7 @@ class Drift:
 class Drifted(AssertionError, KosliError):
     """What runs is not what was intended. Carries the Drift."""
 
-    __module__ = "builtins"
+    __module__ = "pytest_kosli"
 
     def __init__(self, drift: Drift) -> None:
         super().__init__("\n".join(explain(drift)))

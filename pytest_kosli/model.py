@@ -282,13 +282,17 @@ class Verdict:
 class KosliError(Exception):
     """The family of everything pytest-kosli raises besides usage errors."""
 
-    __module__ = "builtins"
+    __module__ = "pytest_kosli"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a copy or another process makes it: by its state, not by its constructor."""
+        return type(self).__new__, (type(self), *self.args), vars(self)
 
 
 class NotCompliant(AssertionError, KosliError):
     """Kosli gave a verdict, and it refuses the artifact. Carries the refusing verdicts."""
 
-    __module__ = "builtins"
+    __module__ = "pytest_kosli"
 
     def __init__(self, message: str, verdicts: tuple[Verdict, ...]) -> None:
         super().__init__(message)
@@ -314,7 +318,7 @@ class NoVerdict(KosliError):
     artifact: Artifact | None = field(default=None)
     waited: Waited | None = None
 
-    __module__ = "builtins"
+    __module__ = "pytest_kosli"
 
     def __str__(self) -> str:
         lines = [self.message, *(f"  {error}" for error in self.errors)]
@@ -363,4 +367,4 @@ def unsealed(plain: dict[str, Any]) -> dict[str, Any]:
 class NotChecked(KosliError):
     """A dry run: no request was sent and nothing was judged."""
 
-    __module__ = "builtins"
+    __module__ = "pytest_kosli"

@@ -204,7 +204,7 @@ class Finding:
 class SourceMismatch(AssertionError, KosliError):
     """The source is not what was asserted of it, or not the source of the artifact."""
 
-    __module__ = "builtins"
+    __module__ = "pytest_kosli"
 
     def __init__(self, message: str, findings: tuple[Finding, ...] = ()) -> None:
         super().__init__(message)

@@ -143,8 +143,7 @@ def public() -> set[type]:
 
 
 def is_ours(kind: type) -> bool:
-    named = kind.__module__.startswith("pytest_kosli") and not kind.__name__.startswith("_")
-    return named or issubclass(kind, KosliError)
+    return kind.__module__.startswith("pytest_kosli") and not kind.__name__.startswith("_")
 
 
 def mentioned(kind: type) -> Iterator[object]:
