@@ -461,3 +461,16 @@ def test_the_key_comes_from_the_environment_when_a_request_is_sent(
     client = KosliClient("acme", host=sandbox.url, max_api_retries=0)
     monkeypatch.setenv("KOSLI_API_TOKEN", sandbox.token)
     assert client.environment("prod").name == "prod"
+
+
+@pytest.mark.parametrize("given", [None, "", " \n"])
+def test_a_key_that_is_missing_or_empty_is_called_missing(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    monkeypatch.setenv("KOSLI_API_TOKEN", " ")
+    client = KosliClient("acme", api_token=given, host=sandbox.url)
+    with pytest.raises(NoVerdict) as caught:
+        client.environment("prod")
+    assert (caught.value.code, caught.value.attempts) == ("no_token", 0)
+    assert "give KosliClient an api_token" in caught.value.todo
+    assert not sandbox.requests

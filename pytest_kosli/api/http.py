@@ -281,6 +281,8 @@ class _Auth(AuthBase):
 def _revealed(token: Token) -> str:
     try:
         text = token.reveal()
+    except NoVerdict:
+        raise
     except Exception as error:
         raise NoVerdict(
             "bad_token", f"the API token can not be read: {type(error).__name__}"

@@ -307,7 +307,15 @@ def _network(
     from pytest_kosli.api.http import Http
 
     def token() -> str:
-        return api_token if api_token is not None else os.environ.get("KOSLI_API_TOKEN", "")
+        text = os.environ.get("KOSLI_API_TOKEN", "") if api_token is None else api_token
+        if not text.strip():
+            raise NoVerdict(
+                "no_token",
+                "there is no API token for Kosli",
+                "Set KOSLI_API_TOKEN, or give KosliClient an api_token (a service account with "
+                "the role reader is enough).",
+            )
+        return text
 
     return Http(
         host,
