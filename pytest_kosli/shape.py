@@ -1,4 +1,4 @@
-"""Plain data of others into types of ours, one thread at a time.
+"""Plain data of others into types of ours, one thread at a time; and one thing or several.
 
 msgspec looks a type over when it first meets it, and Python crashes when two threads do so at once.
 """
@@ -6,7 +6,9 @@ msgspec looks a type over when it first meets it, and Python crashes when two th
 from __future__ import annotations
 
 import threading
-from typing import TypeVar
+from collections.abc import Iterable
+from types import UnionType
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,3 +26,10 @@ def decode(body: bytes, kind: type[T]) -> T:
     """Return JSON as ``kind``; raises msgspec's errors for what is not JSON, or does not fit."""
     with _ONE:
         return msgspec.json.decode(body, type=kind)
+
+
+def several(given: object, one: type | UnionType | tuple[type, ...] = str) -> list[Any]:
+    """Return all that was given: a thing of the kind ``one`` is one, and so is what is no list."""
+    if isinstance(given, Iterable) and not isinstance(given, one):
+        return list(given)
+    return [given]

@@ -474,3 +474,39 @@ def test_a_key_that_is_missing_or_empty_is_called_missing(
     assert (caught.value.code, caught.value.attempts) == ("no_token", 0)
     assert "give KosliClient an api_token" in caught.value.todo
     assert not sandbox.requests
+
+
+# What is passed by mistake.
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "said"),
+    [
+        (lambda client: client.assert_artifact(None, environment="p"), "bad_fingerprint", "'None'"),
+        (lambda client: client.assert_artifact(5, environment="p"), "bad_fingerprint", "'5'"),
+        (lambda client: client.artifact(None, "web-ci"), "bad_fingerprint", "'None'"),
+        (lambda client: client.artifact(OURS, None), "bad_name", "'None'"),
+        (lambda client: client.artifact(OURS, "web-ci", trail=5), "bad_name", "'5'"),
+        (lambda client: client.live_artifacts(None), "bad_name", "'None' can not be"),
+        (lambda client: client.live_artifacts("a/\ud800"), "bad_name", "a repository"),
+        (lambda client: client.live_artifacts("a/b", provider=["github"]), "bad_name", "github"),
+        (lambda client: client.snapshot(None), "bad_name", "'None' is no snapshot"),
+        (lambda client: client.snapshot("prod@{\ud800}"), "bad_name", "is no snapshot"),
+        (lambda client: client.environment(None), "bad_name", "'None'"),
+        (lambda client: client.assert_artifact(OURS, environment=5), "bad_name", "environment"),
+        (lambda client: client.assert_artifact(OURS, flow=["*"]), "bad_name", "flow"),
+        (lambda client: client.assert_artifact(OURS, policy=5), "bad_name", "'5' can not be"),
+        (lambda client: client.assert_artifact(OURS, policy=[5]), "bad_name", "'5' can not be"),
+        (lambda client: client.assert_artifact(OURS, policy=["a", None]), "bad_name", "'None'"),
+        (lambda client: client.assert_artifact(OURS, policy=["a", ""]), "bad_name", "policy"),
+        (lambda client: client.assert_artifact(OURS, policy=b"a"), "bad_name", "policy"),
+    ],
+)
+def test_what_is_of_a_wrong_type_is_no_verdict_and_never_asked(
+    call: Callable[[Any], object], code: str, said: str
+) -> None:
+    client, exchange = canned(answer())
+    with pytest.raises(NoVerdict, match=said) as caught:
+        call(client)
+    assert caught.value.code == code
+    assert not exchange.asked

@@ -318,6 +318,20 @@ def test_what_can_not_be_an_identifier_is_not_sent(identifier: Any) -> None:
     assert refused(replying(200, {}), identifier).code == "bad_name"
 
 
+@pytest.mark.parametrize("wrong", [None, 3, b"a/b::x"])
+def test_what_is_neither_an_identifier_nor_several_is_not_sent(wrong: Any) -> None:
+    with pytest.raises(NoVerdict, match="can not be a CodeAlive identifier") as caught:
+        replying(200, {}).fetch(wrong)
+    assert caught.value.code == "bad_name"
+
+
+@pytest.mark.parametrize("wrong", ["", 3, ["policies"], "a\ud800"])
+def test_what_can_not_be_a_data_source_is_not_sent(wrong: Any) -> None:
+    with pytest.raises(NoVerdict, match="can not be a CodeAlive data source") as caught:
+        replying(200, {}).fetch(POLICY, data_source=wrong)
+    assert caught.value.code == "bad_name"
+
+
 def test_fetching_nothing_is_not_a_result() -> None:
     with pytest.raises(NoVerdict, match="no identifier"):
         replying(200, {}).fetch(iter([]))
@@ -647,9 +661,13 @@ def test_hits_may_be_poor() -> None:
     [
         {"query": ""},
         {"query": "a\x00b"},
+        {"query": None},
         {"names": []},
+        {"names": None},
+        {"names": [3]},
         {"names": [""]},
         {"mode": "fast_deeper"},
+        {"mode": []},
         {"detail": "long"},
     ],
 )

@@ -24,6 +24,7 @@ import msgspec
 from pytest_kosli import answers
 from pytest_kosli.api.host import Exchange, Token, check_host
 from pytest_kosli.model import NoVerdict, Reply, Request
+from pytest_kosli.shape import several
 from pytest_kosli.source import DataSource, Source, ambiguous
 from pytest_kosli.text import clean
 
@@ -176,7 +177,7 @@ class CodeAliveClient:
         Endpoint: ``POST /api/search/artifacts``, 20 identifiers a request, requests side by side.
         ``data_source`` (name or id) says which one is meant where several hold an identifier.
         """
-        asked = [identifiers] if isinstance(identifiers, str) else list(identifiers)
+        asked = several(identifiers)
         if not asked:
             raise NoVerdict(
                 "no_identifiers",
@@ -186,6 +187,8 @@ class CodeAliveClient:
         for identifier in asked:
             _check("identifier", identifier)
             _check("identifier", _bare(identifier))
+        if data_source is not None:
+            _check("data source", data_source)
         # The same files make the same requests, whatever the order: so one cassette answers them.
         distinct = sorted({_bare(identifier) for identifier in asked})
         batches = [distinct[start : start + BATCH] for start in range(0, len(distinct), BATCH)]
@@ -211,7 +214,7 @@ class CodeAliveClient:
         Endpoint: ``GET /api/search``. ``mode`` is one of MODES, ``detail`` of DETAILS. To find
         identifiers with, once, and never to base a verdict on: no hit does not mean no such code.
         """
-        sources = [names] if isinstance(names, str) else list(names)
+        sources = several(names)
         if not sources:
             raise _bad("names", "", "Name the data sources to search: CodeAlive asks for that.")
         for what, text in (("query", query), *(("name", name) for name in sources)):

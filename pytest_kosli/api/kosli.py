@@ -28,6 +28,7 @@ from pytest_kosli.model import (
     Scope,
     Verdict,
 )
+from pytest_kosli.shape import several
 from pytest_kosli.text import clean
 
 DEFAULT_HOST = "https://app.kosli.com"
@@ -104,7 +105,7 @@ class KosliClient:
         Endpoint: ``GET /asserts/{org}/fingerprint/{fingerprint}``. Name an environment, or
         policies, or a flow (``"*"`` for every flow that holds it). A refusing verdict is returned.
         """
-        if isinstance(artifact, str):
+        if not isinstance(artifact, Artifact):
             fingerprint = _fingerprint(artifact)
             artifact = Artifact(fingerprint, f"sha256:{fingerprint[:7]}")
         return self.verdict(self.question(artifact, scope_of(environment, policy, flow)), artifact)
@@ -188,6 +189,12 @@ class KosliClient:
                 f"provider {clean(provider)!r} is none of {', '.join(PROVIDERS)}",
                 "Name the provider that hosts the repository.",
             )
+        if not isinstance(repo, str) or not repo.isprintable():
+            raise NoVerdict(
+                "bad_name",
+                f"{clean(repo)!r} can not be the name of a repository",
+                "Name it as Kosli shows it: owner/name.",
+            )
         query = (("provider", provider),) if provider else ()
         found = self._get(
             ("repos", self.org, "live-artifacts", repo),
@@ -257,15 +264,17 @@ def scope_of(
 ) -> Scope:
     """Return a Scope from what a person passes: one policy or several.
 
-    Raises NoVerdict for an empty name: it would quietly be a weaker question.
+    Raises NoVerdict for what is no name, and for an empty one: it would quietly be a weaker
+    question.
     """
-    policies = () if policy is None else (policy,) if isinstance(policy, str) else tuple(policy)
-    named = {"environment": environment, "flow": flow}
-    named |= {"policy": "".join(policies)} if policy is not None else {}
-    for what, name in named.items():
-        if name is not None and not name.strip():
+    policies = [] if policy is None else several(policy) or [""]
+    named = [("policy", name) for name in policies]
+    named += [("environment", environment)] if environment is not None else []
+    named += [("flow", flow)] if flow is not None else []
+    for what, name in named:
+        if not isinstance(name, str) or not name.strip():
             raise _bad_name(what, name)
-    return Scope(environment, policies, flow)
+    return Scope(environment, tuple(policies), flow)
 
 
 @lru_cache(maxsize=2_048)
@@ -290,7 +299,8 @@ def assert_request(question: Question) -> Request:
 
 def parse_expression(expression: str) -> tuple[str, str]:
     """Return the environment and the path segment of one of Kosli's snapshot expressions."""
-    found = EXPRESSION.fullmatch(expression)
+    printable = isinstance(expression, str) and expression.isprintable()
+    found = EXPRESSION.fullmatch(expression) if printable else None
     if found is None:
         raise NoVerdict(
             "bad_name",
@@ -381,7 +391,7 @@ def _bad_name(what: str, name: object) -> NoVerdict:
 
 
 def _fingerprint(text: str) -> str:
-    digits = text.removeprefix("sha256:")
+    digits = text.removeprefix("sha256:") if isinstance(text, str) else ""
     if not FINGERPRINT.fullmatch(digits):
         raise NoVerdict(
             "bad_fingerprint",
