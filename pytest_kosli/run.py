@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,6 +46,18 @@ if TYPE_CHECKING:
 KINDS = ("artifact", "snapshot", "repo", "manifest")
 CLOCK = time.perf_counter
 """Bound here, so that a clock frozen in somebody's test moves no deadline."""
+
+
+class RunClient(KosliClient):
+    """The client that tests hold: a question is asked once a run, through the run's ledger."""
+
+    def __init__(self, ledger: Ledger, org: str, **options: Any) -> None:
+        super().__init__(org, **options)
+        self._ledger = ledger
+
+    def verdict(self, question: Question, artifact: Artifact) -> Verdict:
+        """Return the run's one Verdict on a question, under this artifact's name."""
+        return self._ledger.verdict(question, artifact)
 
 
 class Run:
@@ -162,19 +174,16 @@ class Run:
     @cached_property
     def client(self) -> KosliClient:
         """Return the client that tests hold: questions come from the ledger, all else is fresh."""
-        run = self
-
-        class Client(KosliClient):
-            def verdict(self, question: Question, artifact: Artifact) -> Verdict:
-                return run.ledger.verdict(question, artifact)
 
         def exchange(request: Request) -> Reply:
             asks = request.segments[0] == "asserts"
             return self.ledger.exchange(request) if asks else self.exchange(request)
 
-        return self._client(exchange, Client)
+        return self._client(exchange, partial(RunClient, self.ledger))
 
-    def _client(self, exchange: Exchange, kind: type[KosliClient] = KosliClient) -> KosliClient:
+    def _client(
+        self, exchange: Exchange, kind: Callable[..., KosliClient] = KosliClient
+    ) -> KosliClient:
         settings = self.settings
         if settings.org is None:
             raise no_organisation()

@@ -148,7 +148,7 @@ def is_ours(kind: type) -> bool:
 
 def mentioned(kind: type) -> Iterator[object]:
     """Yield the types of a class's fields, and of what its public methods and properties return."""
-    yield from hints(kind).values()
+    yield from (of for name, of in hints(kind).items() if not name.startswith("_"))
     if issubclass(kind, Exception) and inspect.isfunction(kind.__init__):
         yield from hints(kind.__init__).values()
     for name, member in vars(kind).items():

@@ -476,6 +476,29 @@ def test_a_key_that_is_missing_or_empty_is_called_missing(
     assert not sandbox.requests
 
 
+# The client itself.
+
+
+def test_a_client_shows_whom_it_asks_and_no_secret() -> None:
+    client = KosliClient("acme", api_token="s3cr3t", host="https://app.us.kosli.com")
+    assert repr(client) == "<KosliClient of acme at https://app.us.kosli.com>"
+
+
+def test_a_client_closes_its_connections_at_the_end_of_a_block(sandbox: Sandbox) -> None:
+    with KosliClient("acme", api_token=sandbox.token, host=sandbox.url) as client:
+        assert client.environment("prod").name == "prod"
+    with pytest.raises(NoVerdict, match="closed already"):
+        client.environment("prod")
+
+
+def test_closing_leaves_an_exchange_that_was_given_alone() -> None:
+    client, _ = canned({"name": "prod"})
+    with client:
+        pass
+    client.close()
+    assert client.environment("prod").name == "prod"
+
+
 # What is passed by mistake.
 
 

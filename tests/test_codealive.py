@@ -55,6 +55,13 @@ def refused(client: CodeAliveClient, *identifiers: str) -> NoVerdict:
     return caught.value
 
 
+def test_a_client_closes_its_connections_at_the_end_of_a_block(sandbox: Sandbox) -> None:
+    with CodeAliveClient(api_key=sandbox.key, base_url=sandbox.url) as client:
+        assert client.fetch(POLICY)[POLICY].found
+    with pytest.raises(NoVerdict, match="closed already"):
+        client.fetch(POLICY)
+
+
 # Fetching.
 
 

@@ -306,5 +306,8 @@ def test_the_client_answers_with_types(alone: Suite, pytester: pytest.Pytester) 
             assert {one.environment for one in kosli_client.live_artifacts("acme/payments")} >= {
                 "prod", "staging"
             }
+            with kosli_client:
+                assert repr(kosli_client).startswith("<KosliClient of acme at http")
+            assert kosli_client.environment("prod").type == "K8S", "the run's is still open"
     """)
     alone().assert_outcomes(passed=1)

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from pytest_kosli import answers
-from pytest_kosli.api.host import Exchange, Token, check_host
+from pytest_kosli.api.host import Client, Exchange, Token, check_host
 from pytest_kosli.model import NoVerdict, Reply, Request
 from pytest_kosli.shape import several
 from pytest_kosli.source import DataSource, Source, ambiguous
@@ -133,13 +133,14 @@ class Hit:
     data_source: str = ""
 
 
-class CodeAliveClient:
+class CodeAliveClient(Client):
     """Read the source that CodeAlive has indexed; works without pytest.
 
     ``api_key`` and ``base_url`` default to the variables CODEALIVE_API_KEY and CODEALIVE_BASE_URL,
     read when the first request is sent; ``timeout`` is in seconds for one attempt. ``exchange``
     replaces the network: a function from Request to Reply. ``tell`` hears how many requests of a
-    fetch are done, of how many. Every method raises NoVerdict when there is no well-formed answer.
+    fetch are done, of how many. Connections are kept until ``close``, or to the end of a ``with``
+    block. Every method raises NoVerdict when there is no well-formed answer.
     """
 
     def __init__(
@@ -153,7 +154,6 @@ class CodeAliveClient:
     ) -> None:
         self._tell = tell
         given = {name: text for name, text in ((KEY, api_key), (URL, base_url)) if text is not None}
-        self._network: Http | None = None
         opening = threading.Lock()
 
         def send(request: Request) -> Reply:
@@ -163,11 +163,6 @@ class CodeAliveClient:
             return self._network(request)
 
         self._exchange = exchange or send
-
-    def close(self) -> None:
-        """Close the connections that this client has opened itself."""
-        if self._network is not None:
-            self._network.close()
 
     def fetch(
         self, identifiers: str | Iterable[str], *, data_source: str | None = None

@@ -6,10 +6,13 @@ import ipaddress
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pytest_kosli.model import NoVerdict, Reply, Request
+
+if TYPE_CHECKING:
+    from pytest_kosli.api.http import Http
 
 Exchange = Callable[[Request], Reply]
 """What turns a Request into a Reply, live or from a cassette; raises NoVerdict when it can not."""
@@ -56,6 +59,23 @@ class Token:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Token never leaves its process")
+
+
+class Client:
+    """What our clients share: they close the connections that they have opened themselves."""
+
+    _network: Http | None = None
+
+    def close(self) -> None:
+        """Close the connections that this client has opened itself; so does a ``with`` block."""
+        if self._network is not None:
+            self._network.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
 
 def check_host(host: str) -> str:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from hashlib import sha256
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from pytest_kosli import answers
 from pytest_kosli.answers import ArtifactDetails, Environment, LiveArtifacts, Snapshot
-from pytest_kosli.api.host import Exchange, Token
+from pytest_kosli.api.host import Client, Exchange, Token
 from pytest_kosli.judge import check_age, judge
 from pytest_kosli.model import (
     REPLY_LIMIT,
@@ -30,6 +30,9 @@ from pytest_kosli.model import (
 )
 from pytest_kosli.shape import several
 from pytest_kosli.text import clean
+
+if TYPE_CHECKING:
+    from pytest_kosli.api.http import Http
 
 DEFAULT_HOST = "https://app.kosli.com"
 PROVIDERS = ("github", "gitlab", "bitbucket", "azure-devops", "circleci")
@@ -63,13 +66,14 @@ class LiveArtifact:
     commit_url: str | None = None
 
 
-class KosliClient:
+class KosliClient(Client):
     """Ask Kosli about artifacts and environments of one organisation; works without pytest.
 
     ``api_token`` defaults to the variable KOSLI_API_TOKEN, read when a request is sent; ``timeout``
     is in seconds for one attempt. ``max_age`` and ``allow_list_max_age``, in seconds, refuse older
     verdicts and allow-listings. ``exchange`` replaces the network: a function from Request to
-    Reply. Every method raises NoVerdict when there is no well-formed answer to what was asked.
+    Reply. Connections are kept until ``close``, or to the end of a ``with`` block. Every method
+    raises NoVerdict when there is no well-formed answer to what was asked.
     """
 
     def __init__(
@@ -90,7 +94,14 @@ class KosliClient:
         self.host = host
         self.require_policies = require_policies
         self._ages = {"max_age": max_age, "allow_list_max_age": allow_list_max_age}
-        self._exchange = exchange or _network(host, api_token, timeout, max_api_retries, http_proxy)
+        if exchange is None:
+            exchange = self._network = _network(
+                host, api_token, timeout, max_api_retries, http_proxy
+            )
+        self._exchange = exchange
+
+    def __repr__(self) -> str:
+        return f"<KosliClient of {self.org} at {self.host}>"
 
     def assert_artifact(
         self,
@@ -312,7 +323,7 @@ def parse_expression(expression: str) -> tuple[str, str]:
 
 def _network(
     host: str, api_token: str | None, timeout: float, max_api_retries: int, proxy: str | None
-) -> Exchange:
+) -> Http:
     from pytest_kosli import __version__
     from pytest_kosli.api.http import Http
 
