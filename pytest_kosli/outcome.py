@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 import pytest
@@ -15,6 +16,8 @@ from pytest_kosli.explain import no_verdict
 from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict
 from pytest_kosli.report.facts import NO_VERDICT, Facts
 
+RUNNERS = {"_pytest", "pluggy"}
+OURS = __name__.partition(".")[0]
 PLUGIN = Path(__file__).with_name("plugin.py")
 """What is raised by a hook of ours has no line of the test to show."""
 
@@ -42,6 +45,31 @@ def settle(
     if report.when != call.when:
         setattr(report, xdist.MOVED, call.when)
     return error
+
+
+def report_of(item: pytest.Item, call: pytest.CallInfo[Any]) -> pytest.TestReport:
+    """Return the report of an exception of ours, with the lines of the test and none of ours."""
+    if call.excinfo and not item.config.getoption("fulltrace"):
+        _end_before_us(call.excinfo)
+    report = pytest.TestReport.from_item_and_call(item, call)
+    tell(item, call, report)
+    return report
+
+
+def _end_before_us(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """End a traceback where what pytest runs calls us, whomever we call in turn."""
+    links = list(_links(excinfo.tb))
+    rooms = [str(link.tb_frame.f_globals.get("__name__")).partition(".")[0] for link in links]
+    begin = max((at for at, room in enumerate(rooms, start=1) if room in RUNNERS), default=0)
+    if OURS in rooms[begin:] and (end := rooms.index(OURS, begin)) > begin:
+        links[end - 1].tb_next = None
+        excinfo.traceback = excinfo.traceback[:end]
+
+
+def _links(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
 
 
 def tell(

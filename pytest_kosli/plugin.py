@@ -136,9 +136,7 @@ class Maker:
         from pytest_kosli import outcome
 
         item.config.option.runxfail = True  # until our wrapper around this hook sets it back
-        report = pytest.TestReport.from_item_and_call(item, call)
-        outcome.tell(item, call, report)
-        return report
+        return outcome.report_of(item, call)
 
 
 class Witness:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_kosli.fixtures import NAMES
 from tests.conftest import Suite
 from tests.sandbox import Sandbox
 from tests.story import CRON, LEDGER, PAYMENTS, REPORTS, WEB
@@ -715,3 +716,42 @@ def test_a_refusal_reads_well_in_every_traceback_style(
     told = result.stdout.str()
     assert "pytest_kosli/" not in told
     assert ("0722a81 is not compliant: snyk-scan missing" in told) == (style != "no")
+
+
+BODIES = {
+    "client": 'kosli_client.environment("nope")',
+    "client, refused here": "kosli_client.snapshot(None)",
+    "compliant": 'assert_compliant("sha256:12", environment="prod")',
+    "drift": 'assert_no_drift("nope", artifacts="sha256:12")',
+    "fingerprint": 'kosli_fingerprint("file:not-there")',
+    "source": 'assert_source("acme/web", "a.py")',
+    "codealive, through threads": 'codealive_client.fetch("acme/web::a.py")',
+}
+
+
+@pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native"])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_only_lines_of_the_test_are_shown_whatever_it_calls(
+    alone: Suite, pytester: pytest.Pytester, body: str, style: str
+) -> None:
+    fixtures = ", ".join(name for name in sorted(NAMES) if f"{name}(" in body or f"{name}." in body)
+    pytester.makepyfile(f"""
+        def asked({fixtures}):
+            return {body}
+
+        def test_it({fixtures}):
+            asked({fixtures})
+    """)
+    result = alone(f"--tb={style}")
+    result.assert_outcomes(errors=1)
+    told = result.stdout.str()
+    assert "pytest_kosli/" not in told
+    assert "concurrent" not in told
+    assert "no verdict (" in told
+    if style in ("auto", "long", "short"):
+        assert told.index(f"asked({fixtures})") < told.index(f"return {body}")
+
+
+def test_the_full_trace_shows_all_of_it(alone: Suite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(kosli_client): kosli_client.environment(None)")
+    assert "pytest_kosli/api/kosli.py" in alone("--full-trace").stdout.str()
