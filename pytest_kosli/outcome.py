@@ -192,6 +192,8 @@ def _tell(
         report.longrepr = excinfo.getrepr(style="value")
     longrepr: Any = report.longrepr
     entry = longrepr.reprtraceback.reprentries[-1]
+    if not whole:
+        entry.style = "short"  # In the style "value" a failure has no colour.
     shown = itertools.takewhile(lambda line: not line.startswith("E "), entry.lines)
     kept = list(shown) if whole else []
     entry.lines[:] = [*kept, *(f"E   {line}".rstrip() for line in lines)]

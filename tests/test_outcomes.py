@@ -718,6 +718,26 @@ def test_a_refusal_reads_well_in_every_traceback_style(
     assert ("0722a81 is not compliant: snyk-scan missing" in told) == (style != "no")
 
 
+@pytest.mark.parametrize("style", ["auto", "short"])
+def test_a_refusal_has_the_colour_of_a_failure_wherever_it_was_asked(
+    alone: Suite, pytester: pytest.Pytester, style: str
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+        def test_mark(): pass
+
+        def test_call(assert_compliant):
+            assert_compliant("sha256:{WEB}", environment="prod")
+    """)
+    told = alone("--color=yes", f"--tb={style}").stdout.str().splitlines()
+    coloured = [line for line in told if "E   0722a81 is not compliant" in line]
+    assert len(coloured) == 2
+    assert coloured[0] == coloured[1]
+    assert coloured[0].startswith("\x1b[1m\x1b[31mE ")
+
+
 BODIES = {
     "client": 'kosli_client.environment("nope")',
     "client, refused here": "kosli_client.snapshot(None)",
