@@ -19,9 +19,17 @@ CURRENT: pytest.StashKey[pytest.Item] = pytest.StashKey()
 """The item that runs now: calls inside shared fixtures are noted on it."""
 
 NAMES = frozenset(
-    {"kosli_client", "kosli_artifact", "kosli_fingerprint", "assert_compliant"}
-    | {"assert_no_drift", "codealive_client", "assert_source"}
+    {
+        "assert_compliant",
+        "assert_no_drift",
+        "assert_source",
+        "codealive_client",
+        "kosli_artifact",
+        "kosli_client",
+        "kosli_fingerprint",
+    }
 )
+"""All fixtures, those about source too: ``-m kosli`` selects the tests that take one."""
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from pytest_kosli import marker, plugin
 from pytest_kosli.discovery import Check
 from pytest_kosli.model import Artifact, Origin
+from tests import reference
 from tests.conftest import Suite
 from tests.sandbox import Sandbox
 from tests.story import CRON, LEDGER, PAYMENTS, WEB
@@ -304,6 +305,16 @@ def test_m_selects_the_tests_that_take_a_fixture_of_ours(
     pytester.makepyfile(USERS)
     alone("-m", "kosli", "--strict-markers").assert_outcomes(passed=2, deselected=1)
     alone("-m", "not kosli").assert_outcomes(passed=1, deselected=2)
+
+
+def test_m_selects_a_test_for_each_fixture_that_there_is(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    names = [row[0].strip("`") for row in reference.fixtures()[1:]]
+    pytester.makepyfile("\n".join(f"def test_{name}({name}): pass" for name in names))
+    result = alone("-m", "kosli", "--collect-only", "-q")
+    result.stdout.fnmatch_lines([f"*::test_{name}" for name in names])
+    assert len(names) >= 7
 
 
 def test_an_autouse_fixture_that_asks_marks_nothing(
