@@ -27,6 +27,12 @@ _PINNED = (
     "the one that is asked about",
 )
 
+_BEFORE_ANY_TEST = ("marker", "flag", "ini")
+_NOT_BUILT = (
+    "Marks and settings are read before any test runs: if a test builds this file, let it call "
+    "assert_compliant with it."
+)
+
 
 def look_up(
     reference: Reference,
@@ -107,7 +113,7 @@ class References:
         try:
             reference = parse(text, base=base)
         except BadReferenceError as error:
-            found = self._custom(error)
+            found = self._custom(error, origin)
             return _artifact(error.name or text, Origin(origin, text), found)
         if reference.kind in ("file", "dir"):
             found = self._hashed(reference, base, exclude)
@@ -172,7 +178,7 @@ class References:
         claimed = self._memo.once("registry credentials", lambda: {"registry": registry})
         return str(claimed["registry"])
 
-    def _custom(self, error: BadReferenceError) -> Plain:
+    def _custom(self, error: BadReferenceError, origin: str) -> Plain:
         """Return what a hook makes of a reference that is not ours, or raise that it is none."""
         if error.custom:
             found = self._memo.once(
@@ -180,7 +186,9 @@ class References:
             )
             if unsealed(found)["sha256"]:
                 return found
-        raise NoVerdict("bad_reference", clean(error, 1000)) from None
+        may_be_built = error.reference and not error.custom and origin in _BEFORE_ANY_TEST
+        todo = _NOT_BUILT if may_be_built else ""
+        raise NoVerdict("bad_reference", clean(error, 1000), todo) from None
 
     def _asked(self, reference: str) -> Plain:
         return _plain(self._ask_custom(reference) or Fingerprint("", "", ""))

@@ -216,6 +216,7 @@ def test_the_fixture_raises_no_verdict_at_the_test_s_own_line(
     result = alone()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(['>*kosli_fingerprint("dist/missing.whl")', "*(bad_reference)"])
+    assert "assert_compliant" not in out(result), "it would say no more"
     assert "references.py" not in out(result)
 
 

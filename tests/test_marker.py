@@ -299,6 +299,42 @@ USERS = f"""
 """
 
 
+ADVICE = "if a test builds this file, let it call assert_compliant with it"
+
+
+@pytest.mark.parametrize(
+    ("reference", "advised"),
+    [
+        ("dist/app.whl", True),
+        ("app=dist/app.whl", True),
+        ("sha256:E49D", False),
+        (f"sha256:{PAYMENTS.upper()}", False),
+        ("web@sha1:12", False),
+        ("bundle:one", False),
+        ("oci:", False),
+    ],
+)
+def test_who_names_what_may_be_built_later_is_told_where_to_ask(
+    alone: Suite, pytester: pytest.Pytester, reference: str, advised: bool
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.kosli({reference!r}, environment="prod")
+        def test_mark(): pass
+
+        @pytest.mark.kosli(environment="prod")
+        def test_flag(): pass
+
+        def test_call(assert_compliant):
+            assert_compliant({reference!r}, environment="prod")
+    """)
+    result = alone(f"--kosli-artifact={reference}")
+    result.assert_outcomes(errors=3)
+    told = re.sub(r"\s*\nE  *", " ", result.stdout.str())
+    assert told.count(ADVICE) == 2 * advised
+
+
 def test_m_selects_the_tests_that_take_a_fixture_of_ours(
     alone: Suite, pytester: pytest.Pytester
 ) -> None:

@@ -27,7 +27,8 @@ class BadReferenceError(ValueError):
     """A text that names no artifact; its message is one cause and what would be accepted.
 
     ``custom`` is true when the text is ``kind:...`` of a kind that is not ours, so that somebody's
-    hook may know it: then ``reference`` is that text, and ``name`` is what stood before ``=``.
+    hook may know it. ``reference`` is the text where it may be that, or a path that is not there
+    yet; ``name`` is what stood before ``=``.
     """
 
     def __init__(
