@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -79,7 +79,11 @@ def kosli(
         raise ValueError(f"at_least={at_least!r} is not a number")
     if at_least < 1:
         raise ValueError(f"at_least={at_least} would let a test pass with no artifact at all")
-    references = _texts("reference", references)
+    for reference in references:
+        if isinstance(reference, Iterable) and not isinstance(reference, str):
+            raise ValueError("references are passed one by one: kosli(*references)")
+        if not isinstance(reference, str) or not reference.strip():
+            raise ValueError(f"{reference!r} is not a reference")
     policies = () if policy is None else _texts("policy", policy)
     if policy is not None and not policies:
         raise ValueError(f"policy={policy!r} names no policy")

@@ -18,8 +18,10 @@ from tests.story import CRON, LEDGER, PAYMENTS, WEB
 REF = f'"sha256:{PAYMENTS}"'
 WRONG = {
     "unknown keyword": (f'{REF}, enviroment="prod"', "unexpected keyword argument 'enviroment'"),
-    "a number for a reference": ('7, environment="prod"', "reference: 7 is not a name"),
-    "an empty reference": ('"", environment="prod"', "reference: '' is not a name"),
+    "a number for a reference": ('7, environment="prod"', "7 is not a reference"),
+    "an empty reference": ('"", environment="prod"', "'' is not a reference"),
+    "a list of references": (f'[{REF}], environment="prod"', "one by one: kosli(*references)"),
+    "a set of references": (f'{REF}, {{{REF}}}, environment="prod"', "one by one: kosli(*ref"),
     "a number for an environment": (f"{REF}, environment=7", "environment=7 is not a name"),
     "an empty environment": (f'{REF}, environment=" "', "environment=' ' is not a name"),
     "an empty policy": (f'{REF}, policy=""', "policy: '' is not a name"),
