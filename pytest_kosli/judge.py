@@ -89,22 +89,19 @@ def check_age(
     """
     heard = verdict.received_at or now
     about = f"{clean(verdict.artifact.label)} against {verdict.question.scope}"
-    dates: list[tuple[str, datetime | None, datetime, float | None]] = []
+    dates: list[tuple[str, datetime | None, datetime, float | None, str]] = []
     if verdict.replayed:
-        dates.append(("the recording", heard, now, max_age))
+        todo = "Record it again, or raise --kosli-max-age."
+        dates.append(("the recording", heard, now, max_age, todo))
     if verdict.outcome is not Outcome.UNKNOWN_ARTIFACT:
-        dates.append(("the verdict", verdict.evaluated_at, heard, max_age))
+        todo = "Have Kosli evaluate it again, or raise --kosli-max-age."
+        dates.append(("the verdict", verdict.evaluated_at, heard, max_age, todo))
     if listed := verdict.allow_listing:
-        dates.append(("the allow-listing", listed.at, heard, allow_list_max_age))
-    for what, date, against, limit in dates:
+        todo = "Allow it again in Kosli, or raise --kosli-allow-list-max-age."
+        dates.append(("the allow-listing", listed.at, heard, allow_list_max_age, todo))
+    for what, date, against, limit, todo in dates:
         if limit is not None and (why := _too_old(date, against, limit)):
-            raise NoVerdict(
-                "too_old",
-                f"{about}: {what} {why}",
-                "Evaluate, allow or record it again, or raise --kosli-max-age or "
-                "--kosli-allow-list-max-age.",
-                status=verdict.status,
-            )
+            raise NoVerdict("too_old", f"{about}: {what} {why}", todo, status=verdict.status)
 
 
 def is_late(verdict: Verdict) -> bool:

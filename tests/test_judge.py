@@ -647,6 +647,7 @@ def test_a_verdict_has_an_age(evaluated: datetime | None, why: str) -> None:
     with pytest.raises(NoVerdict, match=why) as caught:
         check_age(verdict, max_age=DAY, allow_list_max_age=None, now=NOW)
     assert caught.value.code == "too_old"
+    assert caught.value.todo == "Have Kosli evaluate it again, or raise --kosli-max-age."
 
 
 def test_the_date_of_a_reply_that_has_none_is_now() -> None:
@@ -675,8 +676,9 @@ def test_a_replay_is_as_old_as_its_recording(days: int, fine: bool) -> None:
     if fine:
         check_age(verdict, max_age=DAY, allow_list_max_age=None, now=now)
         return
-    with pytest.raises(NoVerdict, match="the recording is of"):
+    with pytest.raises(NoVerdict, match="the recording is of") as caught:
         check_age(verdict, max_age=DAY, allow_list_max_age=None, now=now)
+    assert caught.value.todo == "Record it again, or raise --kosli-max-age."
 
 
 @pytest.mark.parametrize(
@@ -690,5 +692,6 @@ def test_an_allow_listing_has_an_age(at: datetime | None, why: str) -> None:
     if not why:
         check_age(verdict, max_age=None, allow_list_max_age=DAY, now=NOW)
         return
-    with pytest.raises(NoVerdict, match=f"the allow-listing .*{why}"):
+    with pytest.raises(NoVerdict, match=f"the allow-listing .*{why}") as caught:
         check_age(verdict, max_age=None, allow_list_max_age=DAY, now=NOW)
+    assert caught.value.todo == "Allow it again in Kosli, or raise --kosli-allow-list-max-age."
