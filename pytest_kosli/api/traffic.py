@@ -272,7 +272,7 @@ def _spent() -> NoVerdict:
     return NoVerdict(
         "budget_spent",
         "the time set aside for these requests was over before the server had answered them",
-        "Raise the time limit, or ask for less.",
+        "Raise --kosli-timeout, or ask for less.",
     )
 
 
