@@ -330,5 +330,8 @@ def _too_few(
             f"{clean(looked)} gave {count(found, 'artifact')}{left}: "
             f"at least {at_least} must be checked"
         )
-        todo = "Look at what runs there, or lower at_least if fewer is right."
+        look = "Look at what runs there"
+        look += " and at what without (--kosli-without) leaves out" if left_out else ""
+        fewer = ", or lower at_least if fewer is right."
+        todo = look + (fewer if at_least > 1 else ": a check of no artifact proves nothing.")
     yield Check(looked or "artifacts", problem=NoVerdict("no_artifacts", message, todo))

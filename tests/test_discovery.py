@@ -174,7 +174,9 @@ def test_at_least_demands_that_many(both: Suite, pytester: pytest.Pytester) -> N
     pytester.makepyfile(live('snapshot="staging", at_least=4', 'snapshot="staging", at_least=3'))
     result = both()
     result.assert_outcomes(errors=1, passed=6)
-    assert "3 artifacts: at least 4 must be checked" in result.stdout.str()
+    told = result.stdout.str()
+    assert "3 artifacts: at least 4 must be checked" in told
+    assert "Look at what runs there, or lower at_least if fewer is right." in told
 
 
 def test_without_is_counted_and_listed(both: Suite, pytester: pytest.Pytester) -> None:
@@ -188,7 +190,10 @@ def test_without_everything_is_an_error(alone: Suite, pytester: pytest.Pytester)
     pytester.makepyfile(live('snapshot="staging", without="*"'))
     result = alone()
     result.assert_outcomes(errors=1)
-    assert "3 more left out by without" in result.stdout.str()
+    told = " ".join(result.stdout.str().replace("\nE  ", "").split())
+    assert "3 more left out by without" in told
+    assert "and at what without (--kosli-without) leaves out: a check of no artifact" in told
+    assert "at_least" not in told
 
 
 def test_the_settings_leave_out_of_a_marks_snapshot_as_well(
