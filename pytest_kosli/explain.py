@@ -64,6 +64,8 @@ def no_verdict(error: NoVerdict) -> list[str]:
         lines += textwrap.wrap(clean(paragraph, 1000), WIDTH, break_on_hyphens=False)
     if late := error.waited:
         lines.append(f"waited {waited(late.seconds, late.asked, late.unheard)}")
+    elif error.attempts > 1:
+        lines.append(f"after {error.attempts} attempts")
     return [*lines, error.docs]
 
 

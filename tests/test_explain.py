@@ -17,6 +17,7 @@ from pytest_kosli.model import (
     Question,
     Reason,
     Verdict,
+    Waited,
 )
 from tests.answers import ARTIFACT, OURS, PROD
 
@@ -146,6 +147,16 @@ def test_a_missing_verdict_names_artifact_code_cause_cure_and_docs() -> None:
         "Run it later.",
         "https://pytest-kosli.readthedocs.io/en/stable/errors/#busy",
     ]
+
+
+def test_a_missing_verdict_says_how_many_attempts_were_made_where_there_were_several() -> None:
+    error = NoVerdict("timeout", "no whole reply within 2 s", "Try again.", attempts=4)
+    told = no_verdict(error)
+    assert told[3] == "after 4 attempts"
+    assert "attempts" not in " ".join(no_verdict(replace(error, attempts=1)))
+    waited = no_verdict(replace(error, waited=Waited(12.0, 5, 2)))
+    assert waited[3] == "waited 12 s, asked 5 times, the last 2 without a reply"
+    assert len(waited) == len(told)
 
 
 HOSTILE = st.text(min_size=1, max_size=120) | st.sampled_from(
