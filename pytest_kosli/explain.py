@@ -139,9 +139,10 @@ def _next(verdict: Verdict) -> Iterator[str]:
 def _todo(verdict: Verdict) -> str:
     if verdict.outcome is Outcome.UNKNOWN_ARTIFACT:
         if verdict.artifact.origin.reported:
+            name = clean(verdict.artifact.short)
             return (
-                "the snapshot itself calls it compliant, though Kosli knows no provenance: "
-                f'leave it out by name with without="{clean(verdict.artifact.short)}*"'
+                "the snapshot itself calls it compliant, though Kosli knows no provenance: leave "
+                f"it out by name, with without=\"{name}*\" or --kosli-without '{name}*'"
             )
         hints = "".join(f"; {hint}" for hint in verdict.artifact.origin.hints)
         return f"attest the artifact in the flow that builds it, or fix the reference{hints}"

@@ -118,7 +118,7 @@ def test_what_a_snapshot_exempted_is_explained() -> None:
     verdict = Verdict(Outcome.UNKNOWN_ARTIFACT, QUESTION, artifact, (Reason("unknown_artifact"),))
     text = " ".join(" ".join(explain(verdict)).split())
     assert "the snapshot itself calls it compliant" in text
-    assert 'without="agent*"' in text
+    assert "with without=\"agent*\" or --kosli-without 'agent*'" in text
 
 
 def test_hints_of_a_fingerprint_are_passed_on() -> None:
