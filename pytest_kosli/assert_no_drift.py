@@ -21,6 +21,7 @@ from pytest_kosli.model import Artifact, NotChecked, NoVerdict, Reply, Verdict
 from pytest_kosli.report.drift import DRIFTED, KIND, NO_DRIFT
 from pytest_kosli.report.facts import NO_VERDICT, NOT_CHECKED, Facts, moment
 from pytest_kosli.run import Run
+from pytest_kosli.shape import several
 from pytest_kosli.text import clean, count
 
 Intended = str | Artifact | KosliArtifact | Verdict | SnapshotArtifact
@@ -123,15 +124,13 @@ class AssertNoDrift:
 
 
 def _several(what: str, given: object, kinds: UnionType | tuple[type, ...]) -> list[Any]:
-    several: list[Any] = [given]
-    if isinstance(given, Iterable) and not isinstance(given, kinds):
-        several = list(given)
-    for each in several:
+    named = several(given, kinds)
+    for each in named:
         if not isinstance(each, kinds) or (isinstance(each, str) and not each.strip()):
             raise _bad_call(f"{what}: {each!r} names nothing")
-    if not several:
+    if not named:
         raise _bad_call(f"{what} is an empty list")
-    return several
+    return named
 
 
 def _of(found: Found) -> list[Artifact]:

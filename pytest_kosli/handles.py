@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 from pytest_kosli import marker
 from pytest_kosli.discovery import Check
 from pytest_kosli.model import Artifact, NoVerdict, Scope, Verdict
+from pytest_kosli.shape import several
 
 if TYPE_CHECKING:
     from pytest_kosli.answers import ArtifactDetails
@@ -131,19 +132,17 @@ class AssertCompliant:
 
 
 def _several(artifact: Named | Iterable[Named]) -> list[Named]:
-    if isinstance(artifact, Named):
-        return [artifact]
-    several = list(artifact) if isinstance(artifact, Iterable) else [artifact]
-    for one in several:
+    named = several(artifact, Named)
+    for one in named:
         if not isinstance(one, Named):
             raise _bad_call(f"{one!r} is neither an artifact nor a reference")
-    if not several:
+    if not named:
         raise NoVerdict(
             "no_artifacts",
             "assert_compliant was given no artifact at all",
             "An empty list proves nothing: look at what was to fill it.",
         )
-    return several
+    return named
 
 
 def _scope(
