@@ -69,9 +69,7 @@ class SourceRun:
 
     def demand_live(self) -> None:
         """Raise NotChecked in a dry run."""
-        settings = self.run.settings
-        if settings.dry_run:
-            raise NotChecked(f"dry run ({settings.origins['dry_run']}): CodeAlive was not asked")
+        self.run.demand_live("CodeAlive")
 
     def close(self) -> None:
         """Close the connections, where any were made."""

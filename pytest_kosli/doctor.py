@@ -30,7 +30,7 @@ from pytest_kosli.api.kosli import KosliClient, parse_expression
 from pytest_kosli.configfile import VARIABLE, ConfigFile
 from pytest_kosli.discovery import Discovery, Sources, check_fresh
 from pytest_kosli.enforce import usage_error
-from pytest_kosli.judge import CLOCK_SKEW
+from pytest_kosli.judge import ATTACH_ONE, CLOCK_SKEW
 from pytest_kosli.model import ANY_FLOW, Artifact, NoVerdict, Reply, Request
 from pytest_kosli.options import ROWS, Level, Row, shown
 from pytest_kosli.run import host_of
@@ -510,8 +510,7 @@ def check_policies(environment: Environment, required: bool) -> str:
     raise NoVerdict(
         "no_policies",
         f"environment {environment.name} has no policy attached: nothing would be checked",
-        "Attach a policy to the environment (`kosli attach-policy`), or set "
-        "--kosli-require-policies=false if none is meant to be there.",
+        ATTACH_ONE,
     )
 
 

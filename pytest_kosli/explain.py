@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from pytest_kosli.model import DOCS, Artifact, NoVerdict, Outcome, Question, Reason, Verdict
-from pytest_kosli.text import clean, waited, when
+from pytest_kosli.text import clean, cut, waited, when
 
 HEADLINE = 60
 WIDTH = 76
@@ -26,7 +26,7 @@ def headline(verdict: Verdict) -> str:
     label, told = clean(verdict.artifact.label), HEADLINES[verdict.outcome]
     room = HEADLINE - len(told) - 1
     if len(label) > room:
-        label = f"{label[: room - 9]}… {verdict.artifact.fingerprint[:7]}"
+        label = f"{cut(label, room - 8)} {verdict.artifact.fingerprint[:7]}"
     line = f"{label} {told}"
     if verdict.reasons and verdict.outcome is not Outcome.UNKNOWN_ARTIFACT:
         line += f": {main_reason(verdict)}"

@@ -33,6 +33,10 @@ CLOCK_SKEW = 60
 """Seconds that two honest clocks may be apart."""
 
 COMPLIANT = "COMPLIANT"
+ATTACH_ONE = (
+    "Attach a policy to the environment (`kosli attach-policy`), or set "
+    "--kosli-require-policies=false if none is meant to be there."
+)
 BY_TEMPLATES = "judged by flow templates: environment {} has no policies"
 UNKNOWN_ARTIFACT = re.compile(
     r"Artifact with fingerprint '(?P<fingerprint>[^']*)' does not exist"
@@ -207,8 +211,7 @@ def _check_evaluated(
         raise NoVerdict(
             "no_policies",
             f"{about}: Kosli says compliant but evaluated no policy",
-            "Attach a policy to the environment (`kosli attach-policy`), or set "
-            "--kosli-require-policies=false if none is meant to be there.",
+            ATTACH_ONE,
             status=200,
         )
 
@@ -359,14 +362,14 @@ def _detail(type_: str, context: dict[str, Any]) -> str:
 
 
 def _flow_reasons(flow: FlowAnswer) -> Iterator[Reason]:
+    if _flow_holds(flow):
+        return
     status = flow.compliance_status
     failing = [
         found
         for found in (status.attestations_statuses if status else None) or ()
         if found.is_compliant is not True
     ]
-    if _flow_holds(flow):
-        return
     where = {"flow": flow.flow, "trail": flow.trail or ""}
     for found in failing:
         missing = found.status == "MISSING" or found.is_compliant is None

@@ -88,11 +88,11 @@ class Run:
         settings = self.settings
         return not settings.dry_run and (settings.offline or settings.api_token is not None)
 
-    def demand_live(self) -> None:
-        """Raise NotChecked in a dry run."""
+    def demand_live(self, whom: str = "Kosli") -> None:
+        """Raise NotChecked in a dry run; ``whom`` is who would be asked otherwise."""
         settings = self.settings
         if settings.dry_run:
-            raise NotChecked(f"dry run ({settings.origins['dry_run']}): Kosli was not asked")
+            raise NotChecked(f"dry run ({settings.origins['dry_run']}): {whom} was not asked")
 
     @cached_property
     def exchange(self) -> Exchange:
