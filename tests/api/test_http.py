@@ -168,6 +168,16 @@ def test_a_token_that_can_not_be_read_is_a_bad_token(client: MakeClient) -> None
     assert SECRET not in str(error)
 
 
+def test_who_reads_a_token_may_say_why_there_is_none(client: MakeClient) -> None:
+    def read() -> str:
+        raise NoVerdict("no_token", "there is no API token for Kosli")
+
+    with Faulty() as server:
+        error = refusal(client(server.url, token=Token(read)))
+        assert not server.requests
+    assert (error.code, error.message) == ("no_token", "there is no API token for Kosli")
+
+
 def test_a_token_hides_itself() -> None:
     token = Token.of(SECRET)
     shown = [repr(token), str(token), f"{token}", f"{token:>40}", f"{token!r}", repr(vars(Token))]
