@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -87,8 +87,8 @@ class PolicyEvaluation(msgspec.Struct, frozen=True):
 class AllowListed(msgspec.Struct, frozen=True):
     """An allow-listing: without its id, who and when, it is none."""
 
-    allowlist_id: str
-    allowed_by_user_id: str
+    allowlist_id: Annotated[str, msgspec.Meta(min_length=1)]
+    allowed_by_user_id: Annotated[str, msgspec.Meta(min_length=1)]
     timestamp: float
     description: str | None = None
 

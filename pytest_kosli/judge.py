@@ -11,9 +11,11 @@ from typing import Any
 from pytest_kosli import answers
 from pytest_kosli.answers import (
     AssertAnswer,
+    ComplianceStatus,
     Document,
     FlowAnswer,
     PolicyEvaluation,
+    Resolution,
     RuleEvaluation,
 )
 from pytest_kosli.model import (
@@ -186,14 +188,18 @@ def _check_policy_set(question: Question, answer: AssertAnswer, about: str) -> N
 
 
 def _check_flow(flow: str, answer: AssertAnswer, about: str) -> None:
+    """Refuse an answer that is not about the flow; by policies, others may stand beside it.
+
+    One that names no flow at all may refuse an artifact, or tell that it is allow-listed: nobody
+    need have reported it anywhere.
+    """
     named = {found.flow for found in answer.every_flow}
-    if answer.scope == "flow":
-        at_the_top = set() if answer.flow is None else {answer.flow}
-        foreign = (named | at_the_top) - {flow}
-    else:
-        foreign = set() if flow in named else named
-    if foreign:
-        raise _mismatch(about, "flow", flow, ", ".join(sorted(foreign)))
+    if answer.flow is not None:
+        named.add(answer.flow)
+    if not named and (not answer.compliant or answer.allow_listing):
+        return
+    if flow not in named or (answer.scope == "flow" and named != {flow}):
+        raise _mismatch(about, "flow", flow, ", ".join(sorted(named - {flow})))
 
 
 def _check_evaluated(
@@ -221,6 +227,9 @@ def _check_consistent(answer: AssertAnswer, about: str) -> None:
     names = [policy.policy_name for policy in answer.policy_evaluations or ()]
     if len(names) != len(set(names)):
         raise _contradiction(about, "it lists a policy twice")
+    if not _lists_its_top(answer):
+        name = clean(answer.flow)
+        raise _contradiction(about, f"flow {name} at its top is none of those that it lists")
     if answer.allow_listing is not None:
         if answer.scope != "environment":
             raise _contradiction(about, f"an allow-listing has no place in scope {answer.scope}")
@@ -229,22 +238,55 @@ def _check_consistent(answer: AssertAnswer, about: str) -> None:
         if policy.status != COMPLIANT:
             name, status = clean(policy.policy_name), clean(policy.status)
             raise _contradiction(about, f"policy {name} is {status} below it")
-        if any(_fails(rule) for rule in policy.rule_evaluations or ()):
+        if any(_denies(rule) for rule in policy.rule_evaluations or ()):
             name = clean(policy.policy_name)
             raise _contradiction(about, f"a rule of policy {name} is not satisfied below it")
     if answer.scope == "flow":
         for flow in answer.every_flow:
             if not _flow_holds(flow):
                 raise _contradiction(about, f"flow {clean(flow.flow)} is not compliant below it")
+        if not _state_holds(answer.compliance_status):
+            raise _contradiction(about, "the state at its top is not compliant")
+
+
+def _lists_its_top(answer: AssertAnswer) -> bool:
+    """Return whether the flow and trail at the top, the first of all, are among all."""
+    listed = answer.every_flow
+    return (
+        not listed
+        or answer.flow is None
+        or any(one.flow == answer.flow and answer.trail in (None, one.trail) for one in listed)
+    )
 
 
 def _fails(rule: RuleEvaluation) -> bool:
     return rule.ignored is not True and rule.satisfied is not True
 
 
+def _denies(rule: RuleEvaluation) -> bool:
+    """Return whether a rule fails, or tells of a failure though it is satisfied or ignored."""
+    return _fails(rule) or rule.satisfied is False or any(map(_is_failure, rule.resolutions or ()))
+
+
+def _is_failure(found: Resolution) -> bool:
+    status = (found.context or {}).get("artifact_status")
+    satisfied_by = found.type == "rule_satisfied" and status not in (None, "", COMPLIANT)
+    return satisfied_by or found.type in FAILING
+
+
 def _flow_holds(flow: FlowAnswer) -> bool:
-    status = flow.compliance_status
-    return flow.compliant and (status is None or status.is_compliant is True)
+    return flow.compliant and _state_holds(flow.compliance_status)
+
+
+def _state_holds(state: ComplianceStatus | None) -> bool:
+    """Return whether nothing in a state, where one is told, speaks against it."""
+    if state is None:
+        return True
+    failing = any(
+        one.is_compliant is False or one.status == "MISSING"
+        for one in state.attestations_statuses or ()
+    )
+    return state.is_compliant is True and state.status in (None, "", COMPLIANT) and not failing
 
 
 def _verdict(question: Question, reply: Reply, artifact: Artifact, answer: AssertAnswer) -> Verdict:
@@ -320,14 +362,14 @@ def _policy_reasons(policy: PolicyEvaluation) -> Iterator[Reason]:
 
 
 PASSING = {"rule_satisfied", "rule_not_applicable"}
-KNOWN = {
+FAILING = {
     "missing_attestation",
     "non_compliant_attestation",
     "non_compliant_in_trail",
     "no_provenance",
     "missing_provenance",
-    "legacy_flow",
 }
+KNOWN = FAILING | {"legacy_flow"}
 
 
 def _rule_reasons(policy: str, rule: RuleEvaluation) -> Iterator[Reason]:

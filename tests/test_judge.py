@@ -34,6 +34,13 @@ from tests.answers import (
 )
 
 Json = dict[str, Any]
+FAILING = (
+    "missing_attestation",
+    "non_compliant_attestation",
+    "non_compliant_in_trail",
+    "no_provenance",
+    "missing_provenance",
+)
 
 
 def judged(body: object, scope: Scope = PROD, **options: Any) -> Verdict:
@@ -257,6 +264,13 @@ def test_an_allow_listing_without_id_who_or_when_is_none(missing: str) -> None:
     assert missing in error.message
 
 
+@pytest.mark.parametrize("empty", ["allowlist_id", "allowed_by_user_id"])
+def test_an_allow_listing_by_nobody_is_none(empty: str) -> None:
+    error = refused(reply(answer(allow_listing=LISTING | {empty: ""})))
+    assert error.code == "malformed"
+    assert empty in error.message
+
+
 @pytest.mark.parametrize("kind", ["flow", "policy"])
 def test_an_allow_listing_has_its_place_in_environment_scope_only(kind: str) -> None:
     error = refused(reply(answer(kind, allow_listing=LISTING)), NAMED[kind])
@@ -309,6 +323,12 @@ LIES: list[tuple[str, Scope, Json, str]] = [
     ("another flow beside ours", WEB, answer("flow", flows=[flow(), flow("api-ci")]), "flow"),
     ("another flow at the top", WEB, answer("flow", flow="api-ci"), "flow"),
     ("our flow missing in environment scope", Scope("prod", flow="api-ci"), answer(), "flow"),
+    ("another flow at the top and none below", Scope("prod", flow="api-ci"), answer(flows=[]),
+     "flow"),
+    ("another flow at the top, by policies", Scope(policies=("provenance", "scans"), flow="api-ci"),
+     answer("policy", flows=None), "flow"),
+    ("another flow, allow-listed", Scope("prod", flow="api-ci"), answer(allow_listing=LISTING),
+     "flow"),
 ]  # fmt: skip
 
 
@@ -355,6 +375,38 @@ NOTHING: list[tuple[str, Scope, Json, str]] = [
         flow(state=status(None))]), "contradiction"),
     ("the one flow at the top", TEMPLATES, answer("flow", flows=None,
      compliance_status=status(False)), "contradiction"),
+    *((f"a flow that is {word}", TEMPLATES, answer("flow", flows=[
+        flow(state=status() | {"status": word})]), "contradiction")
+      for word in ("NON-COMPLIANT", "INCOMPLETE", "MISSING", "compliant")),
+    *((f"a flow that is compliant in word, and {fact} in fact", TEMPLATES, answer("flow", flows=[
+        flow(state=status() | {"is_compliant": fact})]), "contradiction")
+      for fact in (False, None)),
+    ("a flow with an attestation that failed", TEMPLATES, answer("flow", flows=[
+        flow(state=status(True, attestation("unit"), attestation("scan", False)))]),
+     "contradiction"),
+    ("a flow with an attestation that is missing", TEMPLATES, answer("flow", flows=[
+        flow(state=status(True, attestation("scan", None)))]), "contradiction"),
+    ("a state at the top that is not compliant", TEMPLATES, answer(
+        "flow", compliance_status=status(False)), "contradiction"),
+    ("a state at the top with another word", TEMPLATES, answer(
+        "flow", compliance_status=status() | {"status": "INCOMPLETE"}), "contradiction"),
+    ("another flow at the top", TEMPLATES, answer("flow", flow="api-ci"), "contradiction"),
+    ("another trail at the top", TEMPLATES, answer("flow", trail="v2"), "contradiction"),
+    ("another flow at the top, by policies", PROD, answer(flow="api-ci"), "contradiction"),
+    ("another flow at the top, allow-listed", PROD, answer(
+        flow="api-ci", allow_listing=LISTING), "contradiction"),
+    ("a rule that is ignored and not satisfied", PROD, answer(policy_evaluations=[
+        policy("p", True, SATISFIED, rule(False, ignored=True))]), "contradiction"),
+    *((f"a rule that is satisfied in spite of {word}", PROD, answer(policy_evaluations=[
+        policy("p", True, rule(True, resolution("rule_satisfied"), resolution(word)))]),
+       "contradiction") for word in FAILING),
+    ("a rule that is ignored in spite of a failure", PROD, answer(policy_evaluations=[
+        policy("p", True, rule(None, resolution("missing_attestation"), ignored=True))]),
+     "contradiction"),
+    ("a rule that is satisfied by a trail that is not compliant", PROD, answer(
+        policy_evaluations=[policy("p", True, rule(
+            True, resolution("rule_satisfied", artifact_status="NON-COMPLIANT")))]),
+     "contradiction"),
 ]  # fmt: skip
 
 
@@ -422,6 +474,23 @@ def test_a_flow_is_named_in_the_list_or_at_the_top() -> None:
     assert judged(answer("flow", flow=None), WEB).outcome is Outcome.COMPLIANT
 
 
+@pytest.mark.parametrize("scope", [WEB, Scope("prod", flow="web-ci"), Scope(
+    policies=("provenance", "scans"), flow="web-ci")])  # fmt: skip
+@pytest.mark.parametrize("flows", [[], None])
+def test_an_answer_that_names_no_flow_is_not_about_ours(scope: Scope, flows: object) -> None:
+    given = answer(scope.kind, flow=None, flows=flows)
+    error = refused(reply(given), scope)
+    assert error.code == "mismatch"
+    assert "we asked about flow web-ci, the answer is about none" in error.message
+    refusal = answer(scope.kind, False, flow=None, flows=flows)
+    assert judged(refusal, scope).outcome is Outcome.NON_COMPLIANT
+
+
+def test_what_is_allow_listed_need_be_in_no_flow() -> None:
+    given = answer(flow=None, flows=[], allow_listing=LISTING)
+    assert judged(given, Scope("prod", flow="web-ci")).outcome is Outcome.ALLOW_LISTED
+
+
 # Shapes that occur.
 
 
@@ -436,10 +505,32 @@ def test_a_flow_is_named_in_the_list_or_at_the_top() -> None:
         answer("flow", html_url=None, trail=None),
         answer("flow") | {"a_new_key": {"nested": [1, 2]}},
         answer("flow", flows=[flow() | {"compliance_status": None}]),
+        answer("flow", flows=[flow("promotion"), flow() | {"trail": "v0"}, flow()]),
+        answer("flow", flows=[flow(state=status() | {"status": ""})]),
+        answer("flow", flows=[flow(state=status() | {"status": None})]),
+        answer("flow", flows=[flow(state=status(True, attestation("x") | {"status": None}))]),
+        answer("flow", flows=[flow(state=status(True, attestation("x") | {"is_compliant": None}))]),
+        answer("flow", flows=[flow(state=status() | {"attestations_statuses": None})]),
     ],
 )
 def test_what_kosli_really_varies_is_accepted(body: Json) -> None:
     assert judged(body, TEMPLATES).outcome is Outcome.COMPLIANT
+
+
+@pytest.mark.parametrize(
+    "resolutions",
+    [
+        [],
+        [resolution("rule_satisfied", artifact_status="COMPLIANT")],
+        [resolution("rule_not_applicable", artifact_status="NON-COMPLIANT")],
+        [resolution("rule_satisfied"), resolution("legacy_flow")],
+        [resolution("brand_new")],
+        [{"type": None, "context": None}],
+    ],
+)
+def test_what_a_satisfied_rule_may_tell_is_accepted(resolutions: list[Json]) -> None:
+    body = answer(policy_evaluations=[policy("p", True, rule(True, *resolutions))])
+    assert judged(body).outcome is Outcome.COMPLIANT
 
 
 def test_an_ignored_rule_without_satisfied_is_accepted() -> None:

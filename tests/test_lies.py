@@ -23,8 +23,10 @@ from tests.answers import (
     OURS,
     THEIRS,
     answer,
+    attestation,
     flow,
     policy,
+    resolution,
     rule,
     status,
 )
@@ -121,6 +123,10 @@ ROWS = [
         "policy", policy_evaluations=[policy(), policy()]), "L8 L11", POLICIES),
     Row("another flow", ERROR, "we asked about flow", answer("flow"), "L8",
         'flow="somewhere-else"'),
+    Row("no flow, where one was asked about", ERROR, "the answer is about none", answer(
+        flow=None, flows=[]), "L8", 'environment="prod", flow="web-ci"'),
+    Row("another flow at the top", ERROR, "we asked about flow", answer(flows=[]), "L8",
+        'environment="prod", flow="somewhere-else"'),
     Row("unknown, but about another", ERROR, "another question", ELSEWHERE, "L7 K11",
         fault={"status": 404}),
     # Nothing behind it.
@@ -135,6 +141,17 @@ ROWS = [
         policy_evaluations=[policy("p", True, MISSING, IGNORED)]), "L10"),
     Row("a flow that contradicts", ERROR, "is not compliant below it", answer(
         "flow", flows=[flow(), flow("p", False)]), "L10", FLOWS),
+    Row("a flow whose state has another word", ERROR, "is not compliant below it", answer(
+        "flow", flows=[flow(state=status() | {"status": "INCOMPLETE"})]), "L10", FLOWS),
+    Row("a flow with a failed attestation", ERROR, "is not compliant below it", answer(
+        "flow", flows=[flow(state=status(True, attestation("scan", False)))]), "L10", FLOWS),
+    Row("a state that contradicts", ERROR, "the state at its top is not compliant", answer(
+        "flow", compliance_status=status(False)), "L10", FLOWS),
+    Row("a flow that is not listed", ERROR, "at its top is none of those that it lists", answer(
+        flow="elsewhere"), "L10"),
+    Row("a satisfied rule that tells of a failure", ERROR, "is not satisfied below it", answer(
+        policy_evaluations=[policy("p", True, rule(True, resolution("missing_attestation")))]),
+        "L10"),
     Row("an allow-listing by nobody", ERROR, "can not be relied on", answer(
         allow_listing={"description": "trust me"}), "L21 L22"),
     Row("an allow-listing out of place", ERROR, "has no place in scope flow", answer(
