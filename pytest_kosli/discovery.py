@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
+from pytest_kosli import answers
 from pytest_kosli.answers import Environment
 from pytest_kosli.api.kosli import EXPRESSION, KosliClient, LiveArtifact, parse_expression
 from pytest_kosli.judge import CLOCK_SKEW
@@ -248,10 +249,12 @@ def check_fresh(about: str, reported: float | None, now: float, limit: float) ->
     Moments are seconds since the epoch, ``limit`` is in seconds.
     """
     if reported is None or not -CLOCK_SKEW <= now - reported <= limit:
-        moment = datetime.fromtimestamp(reported, UTC) if reported is not None else None
+        told = when(answers.moment(reported))
+        if reported is not None and answers.moment(reported) is None:
+            told = f"{clean(f'{reported:.0f}', 20)}, which is no date in seconds"
         raise NoVerdict(
             "stale_snapshot",
-            f"{about} was last reported at {when(moment)}: not within the last {duration(limit)}",
+            f"{about} was last reported at {told}: not within the last {duration(limit)}",
             "Look at what reports this environment to Kosli, or raise --kosli-max-snapshot-age.",
         )
 

@@ -520,7 +520,7 @@ def check_reports(environment: Environment, limit: float | None) -> str:
     Raises NoVerdict when that never happened, is longer ago, or lies in the future.
     """
     about = f"environment {environment.name}"
-    reported = answers.moment(environment.last_reported_at)
+    reported = environment.last_reported_at
     if reported is None or environment.received_at is None:
         raise NoVerdict(
             "empty_environment",
@@ -528,9 +528,8 @@ def check_reports(environment: Environment, limit: float | None) -> str:
             "Look at its reporter (`kosli snapshot`).",
         )
     now = environment.received_at.timestamp()
-    check_fresh(about, environment.last_reported_at, now, limit or RECENTLY)
-    age = (environment.received_at - reported).total_seconds()
-    return f"the last {when(reported)}, {_lasting(age)} ago"
+    check_fresh(about, reported, now, limit or RECENTLY)
+    return f"the last {when(answers.moment(reported))}, {_lasting(now - reported)} ago"
 
 
 def check_clock(reply: Reply) -> str:

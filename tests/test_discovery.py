@@ -215,6 +215,32 @@ def test_a_snapshot_that_nobody_reports_any_more_is_an_error(
     alone("--kosli-max-snapshot-age=4m").assert_outcomes(errors=1)
 
 
+@pytest.mark.parametrize("date", [1780455600000, 1e20, -1e300])
+@pytest.mark.parametrize(("expression", "path", "key"), [
+    ("staging", "environments/acme/staging", "last_reported_at"),
+    ("staging#7", "snapshots/acme/staging/7", "timestamp"),
+])  # fmt: skip
+def test_a_date_out_of_all_bounds_is_an_error_by_name(
+    alone: Suite,
+    pytester: pytest.Pytester,
+    online: Sandbox,
+    expression: str,
+    path: str,
+    key: str,
+    date: float,
+) -> None:
+    def lie(document: dict[str, object]) -> None:
+        document[key] = date
+
+    online.fault(path, lie=lie)
+    pytester.makepyfile(live(f"snapshot={expression!r}"))
+    result = alone("--kosli-max-snapshot-age=1d")
+    result.assert_outcomes(errors=1)
+    told = " ".join(result.stdout.str().replace("\nE ", "\n").split())
+    assert "stale_snapshot" in told
+    assert "which is no date" in told
+
+
 @pytest.mark.parametrize("why", ["no token", "dry run", "collect only"])
 def test_where_kosli_is_not_asked_one_item_stands_for_all(
     both: Suite,

@@ -927,11 +927,20 @@ def test_a_report_is_recent_or_it_is_to_be_mended(age: int, limit: int | None) -
             doctor.check_reports(found, limit)
 
 
-@pytest.mark.parametrize("never", [None, 1e300, float("inf")])
-def test_a_report_without_a_date_never_was(never: float | None) -> None:
+def test_a_report_without_a_date_never_was() -> None:
     with pytest.raises(NoVerdict) as caught:
-        doctor.check_reports(environment(last_reported_at=never), None)
+        doctor.check_reports(environment(last_reported_at=None), None)
     assert caught.value.code == "empty_environment"
+
+
+@pytest.mark.parametrize(
+    ("date", "told"),
+    [(1780455600000, "1780455600000"), (-1e20, "-100000000000000000…"), (float("inf"), "inf")],
+)
+def test_a_report_with_a_date_that_is_none_is_not_recent(date: float, told: str) -> None:
+    with pytest.raises(NoVerdict, match=f"last reported at {told}, which is no date") as caught:
+        doctor.check_reports(environment(last_reported_at=date), None)
+    assert caught.value.code == "stale_snapshot"
 
 
 def test_policies_that_are_not_told_are_not_looked_at() -> None:
