@@ -233,10 +233,15 @@ class SnapshotArtifact(msgspec.Struct, frozen=True):
 
     @property
     def exited(self) -> bool:
-        """Return whether it no longer runs: snapshots keep what disappeared in them."""
-        return self.annotation is not None and (
-            self.annotation.type == "exited" or self.annotation.now == 0
-        )
+        """Return whether it no longer runs: snapshots keep what disappeared in them.
+
+        The number of instances goes before the word: what still has one is to be judged.
+        """
+        if self.annotation is None:
+            return False
+        if self.annotation.now is None:
+            return self.annotation.type == "exited"
+        return self.annotation.now == 0
 
 
 class Snapshot(msgspec.Struct, frozen=True):

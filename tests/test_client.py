@@ -288,6 +288,43 @@ def test_nothing_embedded_leaves_every_entry_dangling() -> None:
     assert (live.fingerprint, live.environment, live.compliance) == (None, None, None)
 
 
+LIVE = {
+    "environment_id": "e",
+    "artifact_id": "a",
+    "artifact_name": "app",
+    "snapshot_index": 1,
+    "started_at": 1.5,
+}
+BUILT = {"id": "a", "fingerprint": OURS}
+WHERE = {"id": "e", "name": "prod", "type": "K8S"}
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "environments", "what"),
+    [
+        ([BUILT, BUILT | {"fingerprint": THEIRS}], [WHERE], "'a'"),
+        ([BUILT | {"fingerprint": THEIRS}, BUILT], [WHERE], "'a'"),
+        ([BUILT], [WHERE, WHERE | {"name": "dev"}], "'e'"),
+    ],
+)
+def test_an_id_that_stands_for_two_things_stands_for_none(
+    artifacts: list[object], environments: list[object], what: str
+) -> None:
+    embedded = {"artifacts": artifacts, "environments": environments}
+    client, _ = canned({"live_artifacts": [LIVE], "_embedded": embedded})
+    with pytest.raises(NoVerdict, match=f"tells two things of the id {what}") as caught:
+        client.live_artifacts("acme/web")
+    assert caught.value.code == "malformed"
+    assert "repo acme/web" in caught.value.message
+
+
+def test_what_is_told_twice_alike_is_told() -> None:
+    embedded = {"artifacts": [BUILT, BUILT], "environments": [WHERE, WHERE]}
+    client, _ = canned({"live_artifacts": [LIVE], "_embedded": embedded})
+    (live,) = client.live_artifacts("acme/web")
+    assert (live.fingerprint, live.environment) == (OURS, "prod")
+
+
 def test_a_live_artifact_keeps_its_commit() -> None:
     entry = {
         "environment_id": "e",
@@ -354,7 +391,8 @@ def test_a_snapshot_leaves_out_what_exited(client: KosliClient) -> None:
         (None, True),
         ({"type": "changed", "was": 2, "now": 1}, True),
         ({"type": "exited"}, False),
-        ({"type": "exited", "now": 1}, False),
+        ({"type": "exited", "now": 0}, False),
+        ({"type": "exited", "now": 1}, True),
         ({"type": "changed", "now": 0}, False),
     ],
 )
@@ -375,6 +413,17 @@ def test_an_older_snapshot_holds_what_ran_then(client: KosliClient) -> None:
 def test_another_snapshot_than_the_one_asked_for_is_refused() -> None:
     client, _ = canned({"index": 41, "artifacts": [], "timestamp": 1.0})
     assert code_of(lambda: client.snapshot("prod#42")) == "mismatch"
+
+
+@pytest.mark.parametrize(("expression", "fine"), [("prod", False), ("prod~1", True)])
+def test_the_newest_snapshot_is_none_that_says_it_is_not(expression: str, fine: bool) -> None:
+    client, _ = canned({"index": 41, "artifacts": [], "timestamp": 1.0, "is_latest": False})
+    if fine:
+        assert client.snapshot(expression).index == 41
+        return
+    with pytest.raises(NoVerdict, match="snapshot 41, which is not the latest") as caught:
+        client.snapshot(expression)
+    assert caught.value.code == "mismatch"
 
 
 def test_each_snapshot_has_a_cassette_of_its_own() -> None:
@@ -405,6 +454,13 @@ def test_an_environment_tells_its_policies(client: KosliClient) -> None:
 def test_an_answer_about_another_environment_is_refused() -> None:
     client, _ = canned({"name": "dev", "policies": []})
     assert code_of(lambda: client.environment("prod")) == "mismatch"
+
+
+def test_an_answer_about_the_environment_of_another_organisation_is_refused() -> None:
+    client, _ = canned({"name": "prod", "org": "other"})
+    assert code_of(lambda: client.environment("prod")) == "mismatch"
+    client, _ = canned({"name": "prod", "org": "acme"})
+    assert client.environment("prod").org == "acme"
 
 
 @pytest.mark.parametrize("body", [[], "prod", None, {}])

@@ -241,6 +241,20 @@ def test_a_date_out_of_all_bounds_is_an_error_by_name(
     assert "which is no date" in told
 
 
+def test_an_artifact_that_two_fingerprints_are_told_of_is_an_error(
+    alone: Suite, pytester: pytest.Pytester, online: Sandbox
+) -> None:
+    def lie(document: dict[str, dict[str, list[dict[str, object]]]]) -> None:
+        built = document["_embedded"]["artifacts"]
+        built.append({**built[0], "fingerprint": "b" * 64})
+
+    online.fault("repos/acme/live-artifacts/*", lie=lie)
+    pytester.makepyfile(live('repo="acme/payments"'))
+    result = alone()
+    result.assert_outcomes(errors=1)
+    assert "tells two things of the id" in " ".join(result.stdout.str().split())
+
+
 @pytest.mark.parametrize("why", ["no token", "dry run", "collect only"])
 def test_where_kosli_is_not_asked_one_item_stands_for_all(
     both: Suite,

@@ -15,7 +15,15 @@ from urllib.parse import quote
 import msgspec
 
 from pytest_kosli import answers
-from pytest_kosli.answers import ArtifactDetails, Environment, LiveArtifacts, Snapshot
+from pytest_kosli.answers import (
+    ArtifactDetails,
+    Embedded,
+    EmbeddedArtifact,
+    EmbeddedEnvironment,
+    Environment,
+    LiveArtifacts,
+    Snapshot,
+)
 from pytest_kosli.api.host import Client, Exchange, Token
 from pytest_kosli.judge import check_age, judge
 from pytest_kosli.model import (
@@ -46,6 +54,7 @@ EXPRESSION = re.compile(
 )
 
 T = TypeVar("T")
+E = TypeVar("E", EmbeddedArtifact, EmbeddedEnvironment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,15 +216,16 @@ class KosliClient(Client):
                 "Name it as Kosli shows it: owner/name.",
             )
         query = (("provider", provider),) if provider else ()
+        about = f"live artifacts of repo {clean(repo)}"
         found = self._get(
             ("repos", self.org, "live-artifacts", repo),
             LiveArtifacts,
-            f"live artifacts of repo {clean(repo)}",
+            about,
             query=query,
             cassette=f"live-artifacts/{quote(repo, safe='')}{_suffix(query)}",
             limit=WHOLE_ENVIRONMENT,
         )
-        return _joined(found)
+        return _joined(found, about)
 
     def snapshot(self, expression: str) -> Snapshot:
         """Return what an environment ran at a snapshot, without what had exited.
@@ -224,15 +234,18 @@ class KosliClient(Client):
         Kosli's: ``prod``, ``prod#42``, ``prod~1``, ``prod@{2.hours.ago}``.
         """
         environment, which = parse_expression(expression)
+        about = f"snapshot {clean(expression)}"
         snapshot = self._get(
             ("snapshots", self.org, environment, which),
             Snapshot,
-            f"snapshot {clean(expression)}",
+            about,
             cassette=f"snapshots/{environment}.{'latest' if which == '-1' else quote(which)}",
             limit=WHOLE_ENVIRONMENT,
         )
         if which.isdigit() and snapshot.index != int(which):
-            raise _other(f"snapshot {clean(expression)}", f"snapshot {snapshot.index}")
+            raise _other(about, f"snapshot {snapshot.index}")
+        if which == "-1" and snapshot.is_latest is False:
+            raise _other(about, f"snapshot {snapshot.index}, which is not the latest")
         running = [artifact for artifact in snapshot.artifacts if not artifact.exited]
         for artifact in running:
             _fingerprint(artifact.fingerprint)
@@ -248,8 +261,8 @@ class KosliClient(Client):
         found = self._get(
             ("environments", self.org, name), Environment, about, cassette=f"environments/{name}"
         )
-        if found.name != name:
-            raise _other(about, f"environment {found.name}")
+        if found.name != name or found.org not in (None, self.org):
+            raise _other(about, f"environment {found.name} of organisation {found.org}")
         return found
 
     def _get(
@@ -348,10 +361,10 @@ def _network(
     )
 
 
-def _joined(found: LiveArtifacts) -> list[LiveArtifact]:
-    embedded = found.embedded
-    artifacts = {entry.id: entry for entry in embedded.artifacts} if embedded else {}
-    environments = {entry.id: entry for entry in embedded.environments} if embedded else {}
+def _joined(found: LiveArtifacts, about: str) -> list[LiveArtifact]:
+    embedded = found.embedded or Embedded([], [])
+    artifacts = _by_id(embedded.artifacts, about)
+    environments = _by_id(embedded.environments, about)
     live = []
     for entry in found.live_artifacts:
         artifact = artifacts.get(entry.artifact_id)
@@ -369,6 +382,15 @@ def _joined(found: LiveArtifacts) -> list[LiveArtifact]:
             )
         )
     return live
+
+
+def _by_id(entries: Iterable[E], about: str) -> dict[str, E]:
+    """Return what ids stand for; raises NoVerdict ``malformed`` for one that stands for two."""
+    found: dict[str, E] = {}
+    for entry in entries:
+        if found.setdefault(entry.id, entry) != entry:
+            raise answers.malformed(about, f"it tells two things of the id {clean(entry.id)!r}")
+    return found
 
 
 def _suffix(query: Iterable[tuple[str, str]]) -> str:
