@@ -37,7 +37,9 @@ from pytest_kosli.source import (
     choose,
     described,
     explain,
+    is_from,
     judge,
+    other_index,
     pin,
     wanted,
 )
@@ -220,8 +222,14 @@ class AssertSource:
 
 
 def _placed(found: Source, choice: Choice, built: Built) -> Source:
-    """Return a source with what is known of its index, and with what ties it to the artifact."""
+    """Return a source with what is known of its index, and with what ties it to the artifact.
+
+    Raises NoVerdict for one that is from another index than the chosen, or from several.
+    """
     index = choice.data_source or DataSource("")
+    if choice.data_source and not is_from(found, index):
+        other = f"{found.data_source} {found.data_source_id}".strip()
+        raise other_index(clean(found.identifier, 120), other, index.name)
     known = replace(
         found,
         data_source=index.name or found.data_source,

@@ -316,6 +316,27 @@ def find(known: Sequence[DataSource], named: str) -> DataSource:
     return found[0] if len(found) == 1 else DataSource(named)
 
 
+def is_from(source: Source, chosen: DataSource) -> bool:
+    """Return whether nothing that CodeAlive said of a source names another index than the chosen.
+
+    One that was named without being known has its name or its id in the place of the name.
+    """
+    told = (source.data_source, source.data_source_id)
+    if chosen.id:
+        return told[0] in ("", chosen.name, chosen.id) and told[1] in ("", chosen.id)
+    return not any(told) or chosen.name in told
+
+
+def other_index(about: str, answered: str, asked: str) -> NoVerdict:
+    """Return the NoVerdict for an answer from another data source than the one that was chosen."""
+    return NoVerdict(
+        "mismatch",
+        f"{about}: CodeAlive answered from data source {clean(answered)}, not {clean(asked)}",
+        "Check the host; an answer about something else is no answer.",
+        status=200,
+    )
+
+
 def ambiguous(repo: str, candidates: Sequence[DataSource]) -> NoVerdict:
     """Return the NoVerdict that lists data sources of which one must be named."""
     listed = ", ".join(one.label if one.branch else one.name for one in candidates)

@@ -277,6 +277,40 @@ def test_the_fingerprint_of_an_image_is_compared_with_no_file(ask: Ask) -> None:
 # Which index.
 
 
+@pytest.mark.parametrize(
+    ("where", "path"),
+    [(RELEASED, PRODUCTION), ('"acme/policies"', "policies/prod.rego")],
+    ids=["named", "not named"],
+)
+@pytest.mark.parametrize(
+    "others",
+    [[{"name": "fork", "id": "99"}], [{"id": "99"}], [{"name": "fork"}, {"name": "other"}]],
+    ids=["another", "another id", "several"],
+)
+def test_source_of_another_index_than_the_chosen_is_no_verdict(
+    ask: Ask,
+    reader: Sandbox,
+    where: str,
+    path: str,
+    others: list[dict[str, str]],
+) -> None:
+    repo = "acme/payments" if path == PRODUCTION else "acme/policies"
+    told = {"identifier": f"{repo}::{path}", "found": True, "content": "x = 1"}
+    reader.fault(FETCH, body={"artifacts": [told], "dataSources": others})
+    result = ask(f'assert_source({where}, "{path}", contains="x = 1")')
+    result.assert_outcomes(errors=1)
+    assert "no verdict (mismatch)" in output(result)
+    assert "CodeAlive answered from data source" in output(result)
+
+
+def test_source_of_the_chosen_index_is_believed(ask: Ask, reader: Sandbox) -> None:
+    told = {"identifier": f"acme/payments::{PRODUCTION}", "content": "x = 1"}
+    reader.fault(FETCH, body={"artifacts": [told], "dataSources": [{"name": "payments"}]})
+    result = ask(f'assert_source({RELEASED}, "{PRODUCTION}", contains="x = 1")')
+    result.assert_outcomes(passed=1)
+    assert "1 pinned to a branch" in output(result)
+
+
 def test_another_branch_fails_unless_it_is_named(ask: Ask) -> None:
     details = f'kosli_client.artifact("{LEDGER}", "ledger-ci")'
     result = ask(

@@ -300,12 +300,27 @@ def test_an_answer_from_another_data_source_is_none() -> None:
 
 @pytest.mark.parametrize("named", ["1", "policies"])
 def test_a_data_source_is_named_by_its_id_or_name(named: str) -> None:
-    answer = {
-        "artifacts": [entry(POLICY)],
-        "dataSources": [{"id": "2", "name": "other"}, {"id": "1", "name": "policies"}],
-    }
+    ours = {"id": "1", "name": "policies"}
+    answer = {"artifacts": [entry(POLICY)], "dataSources": [ours, ours]}
     source = replying(200, answer).fetch(POLICY, data_source=named)[POLICY]
     assert (source.data_source, source.data_source_id) == ("policies", "1")
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_another_data_source_beside_the_one_that_is_named_is_refused(turn: int) -> None:
+    sources = [{"id": "2", "name": "other"}, {"id": "1", "name": "policies"}]
+    answer = {"artifacts": [entry(POLICY)], "dataSources": sources[::turn]}
+    with pytest.raises(NoVerdict, match="from data source other, not policies"):
+        replying(200, answer).fetch(POLICY, data_source="policies")
+
+
+def test_of_several_data_sources_nothing_but_the_names_is_told() -> None:
+    index = {"commit": "abc123def", "branch": "main"}
+    sources = [{"id": "1", "name": "policies", "indexing": index}, {"id": "2"}, {}]
+    answer = {"artifacts": [entry(POLICY)], "dataSources": sources}
+    source = replying(200, answer).fetch(POLICY)[POLICY]
+    assert source.data_source == "policies, 2, another one"
+    assert (source.data_source_id, source.branch, source.commit) == ("", "", "")
 
 
 @pytest.mark.parametrize(
@@ -696,6 +711,14 @@ def test_the_data_sources_that_are_ready_are_listed(client: CodeAliveClient) -> 
 def test_an_older_list_of_data_sources_is_understood() -> None:
     older = [{"name": "x", "readiness": "Ready", "branch": None}]
     assert replying(200, older).data_sources() == [DataSource("x", state="Ready")]
+
+
+def test_a_list_of_data_sources_that_gives_two_one_id_is_no_verdict() -> None:
+    with pytest.raises(NoVerdict, match="two data sources have one id") as caught:
+        replying(200, [{"id": "1", "name": "x"}, {"id": "1", "name": "y"}]).data_sources()
+    assert caught.value.code == "malformed"
+    older: list[object] = [{"name": "x"}, {"name": "x"}, {"id": None, "name": "y"}]
+    assert len(replying(200, older).data_sources()) == 3
 
 
 def test_a_list_of_data_sources_that_is_none_is_no_verdict() -> None:

@@ -23,6 +23,7 @@ from pytest_kosli.source import (
     Wanted,
     choose,
     explain,
+    is_from,
     judge,
     pin,
     wanted,
@@ -273,6 +274,33 @@ def test_the_caller_goes_first_the_branch_second_the_settings_third() -> None:
     assert choice(NAMED, *every, configured="release") == ("release", "release")
     assert not choose(NAMED, every, configured="release").accepted
     assert choice(NAMED, *every, configured="elsewhere") == ("elsewhere", "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "id_", "chosen", "ours"),
+    [
+        ("", "", MAIN, True),
+        ("payments", "", MAIN, True),
+        ("1", "", MAIN, True),
+        ("", "1", MAIN, True),
+        ("payments", "1", MAIN, True),
+        ("payments", "2", MAIN, False),
+        ("payments-fork", "1", MAIN, False),
+        ("payments-fork", "", MAIN, False),
+        ("", "2", MAIN, False),
+        ("payments, payments-fork", "", MAIN, False),
+        ("", "", DataSource("77"), True),
+        ("payments", "77", DataSource("77"), True),
+        ("payments", "77", DataSource("payments"), True),
+        ("payments", "77", DataSource("fork"), False),
+        ("", "77", DataSource("fork"), False),
+    ],
+)
+def test_a_text_is_from_the_chosen_index_where_nothing_says_otherwise(
+    name: str, id_: str, chosen: DataSource, ours: bool
+) -> None:
+    told = source("x", data_source=name, data_source_id=id_)
+    assert is_from(told, chosen) is ours
 
 
 # What ties it to the artifact.

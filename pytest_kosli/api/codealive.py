@@ -25,7 +25,7 @@ from pytest_kosli import answers
 from pytest_kosli.api.host import Client, Exchange, Token, check_host
 from pytest_kosli.model import NoVerdict, Reply, Request
 from pytest_kosli.shape import several
-from pytest_kosli.source import DataSource, Source, ambiguous
+from pytest_kosli.source import DataSource, Source, ambiguous, other_index
 from pytest_kosli.text import clean
 
 if TYPE_CHECKING:
@@ -234,6 +234,11 @@ class CodeAliveClient(Client):
         Endpoint: ``GET /api/datasources/ready``. The branch stands nowhere else.
         """
         request = Request(("datasources", "ready"), cassette="data-sources")
+        listed = self._ask(request, list[_Listed], "data sources")
+        ids = [one.id for one in listed if one.id]
+        if len(ids) != len(set(ids)):
+            why = "two data sources have one id"
+            raise answers.malformed("data sources", why, whose="CodeAlive")
         return [
             DataSource(
                 name=one.name,
@@ -244,7 +249,7 @@ class CodeAliveClient(Client):
                 repository_ids=tuple(one.repository_ids or ()),
                 state=one.state or one.readiness or "",
             )
-            for one in self._ask(request, list[_Listed], "data sources")
+            for one in listed
         ]
 
     def _side_by_side(
@@ -425,17 +430,17 @@ def _each_once(entries: Sequence[_Entry], asked: Sequence[str], about: str) -> d
 
 
 def _index_of(indexes: Sequence[_Indexed], named: str | None, about: str) -> _Indexed:
-    """Return the index that an answer says it comes from; an empty one where it does not."""
-    meant = [one for one in indexes if not named or named in (one.id, one.name)]
-    if indexes and not meant:
-        other = indexes[0].name or indexes[0].id or "another one"
-        raise NoVerdict(
-            "mismatch",
-            f"{about}: CodeAlive answered from data source {clean(other)}, not {clean(named)}",
-            "Check the host; an answer about something else is no answer.",
-            status=200,
-        )
-    return meant[0] if len(meant) == 1 else _Indexed()
+    """Return the index that an answer says it comes from; an empty one where it does not.
+
+    Several have but their names: nobody knows from which of them a file is.
+    """
+    distinct = list(dict.fromkeys(indexes))
+    for one in distinct:
+        if named and named not in (one.id, one.name):
+            raise other_index(about, one.name or one.id or "another one", named)
+    if len(distinct) > 1:
+        return _Indexed(name=", ".join(one.name or one.id or "another one" for one in distinct))
+    return distinct[0] if distinct else _Indexed()
 
 
 def _source(
