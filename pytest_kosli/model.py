@@ -18,7 +18,7 @@ DOCS = "https://pytest-kosli.readthedocs.io/en/stable/errors/"
 
 
 class Outcome(enum.Enum):
-    """What Kosli's answer amounts to."""
+    """What Kosli's answer amounts to. A refusal would be true as well, so it has no truth value."""
 
     COMPLIANT = "COMPLIANT"
     ALLOW_LISTED = "ALLOW_LISTED"
@@ -29,6 +29,12 @@ class Outcome(enum.Enum):
     def label(self) -> str:
         """Return the outcome as people read it: ``non-compliant``."""
         return self.value.lower().replace("_", "-").replace("unknown-artifact", "unknown artifact")
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            "an Outcome has no truth value: write `verdict.outcome is Outcome.COMPLIANT`, "
+            "or use assert_compliant(...)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

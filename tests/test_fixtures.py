@@ -233,7 +233,8 @@ def test_a_question_is_asked_once_by_mark_and_call_together(
             assert_compliant("sha256:{PAYMENTS}", environment="prod")
 
         def test_client(kosli_client):
-            assert kosli_client.assert_artifact("{PAYMENTS}", environment="prod").outcome
+            verdict = kosli_client.assert_artifact("{PAYMENTS}", environment="prod")
+            assert verdict.outcome.label == "compliant"
     """)
     each().assert_outcomes(passed=4)
     assert len(online.requests) == 1

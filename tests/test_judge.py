@@ -66,6 +66,12 @@ def test_a_verdict_has_no_truth_value() -> None:
         bool(judged(answer()))
 
 
+@pytest.mark.parametrize("outcome", Outcome)
+def test_an_outcome_has_no_truth_value_either(outcome: Outcome) -> None:
+    with pytest.raises(TypeError, match=r"write `verdict\.outcome is Outcome\.COMPLIANT`"):
+        bool(outcome)
+
+
 def test_a_verdict_keeps_what_was_evaluated() -> None:
     verdict = judged(answer())
     assert [(p.name, p.version, p.status) for p in verdict.policies] == [
