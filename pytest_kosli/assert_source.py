@@ -24,6 +24,7 @@ from pytest_kosli.report.sources import DOES_NOT_HOLD, HOLDS, KIND
 from pytest_kosli.run import Run
 from pytest_kosli.settings import CodeAliveSettings, read_codealive
 from pytest_kosli.source import (
+    UNASKED,
     Built,
     Choice,
     DataSource,
@@ -33,6 +34,7 @@ from pytest_kosli.source import (
     Pin,
     Source,
     SourceMismatch,
+    Unasked,
     Wanted,
     choose,
     described,
@@ -139,9 +141,9 @@ class AssertSource:
         self,
         where: Where,
         *paths: str,
-        contains: Pattern | Iterable[Pattern] = (),
-        lacks: Pattern | Iterable[Pattern] = (),
-        sha256: str | None = None,
+        contains: Pattern | Iterable[Pattern] | Unasked = UNASKED,
+        lacks: Pattern | Iterable[Pattern] | Unasked = UNASKED,
+        sha256: str | Unasked = UNASKED,
         data_source: str | None = None,
     ) -> list[Source]:
         """Return the Sources at ``paths``, once all of them hold what is asked.
@@ -151,7 +153,7 @@ class AssertSource:
         ``contains`` must be in every file, none of ``lacks`` in any; ``sha256`` is that of one
         whole file; with none of these the files must be there. Raises SourceMismatch when that
         does not hold or the index is of another branch (unless ``data_source`` names it),
-        NoVerdict without an answer, NotChecked in a dry run.
+        NoVerdict without an answer or for an empty wish, NotChecked in a dry run.
         """
         __tracebackhide__ = True
         try:

@@ -34,6 +34,15 @@ _KEY = re.compile(r"ca_\d{10,16}_[A-Za-z0-9_-]{43}")
 _UNKNOWN_BRANCHES = ("", "HEAD", "**REDACTED**")
 
 
+class Unasked(enum.Enum):
+    """What stands for an argument that was not given: an empty one would be a weaker check."""
+
+    UNASKED = "not asked"
+
+
+UNASKED = Unasked.UNASKED
+
+
 class Pin(enum.Enum):
     """What ties the text that was read to what an artifact was built from."""
 
@@ -122,10 +131,18 @@ class Source:
 
     @property
     def is_cut(self) -> bool:
-        """Return whether more is missing than a byte order mark and other line ends explain."""
+        """Return whether something is missing that other line ends do not explain to the byte.
+
+        Those are a carriage return in every line, the end of the last one, and a byte order mark.
+        """
         if self.content is None or self.byte_size is None:
             return False
-        return self.byte_size - len(self.content.encode()) > 4 + self.content.count("\n")
+        last = 0 if self.content.endswith("\n") else 1
+        returns = self.content.count("\n") - self.content.count("\r\n")
+        ends = {0, last, returns, returns + 2 * last}
+        marked = self.content.startswith("\ufeff") or self.start_line > 1
+        missing = self.byte_size - len(self.content.encode())
+        return missing > 0 and not {missing, missing if marked else missing - 3} & ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +234,9 @@ class SourceMismatch(AssertionError, KosliError):
 def wanted(
     built: Built,
     paths: Sequence[str],
-    contains: Pattern | Iterable[Pattern],
-    lacks: Pattern | Iterable[Pattern],
-    sha256: str | None,
+    contains: Pattern | Iterable[Pattern] | Unasked,
+    lacks: Pattern | Iterable[Pattern] | Unasked,
+    sha256: str | Unasked,
 ) -> Wanted:
     """Return what a call wants; raises NoVerdict ``bad_source_check`` for what proves nothing."""
     if not paths:
@@ -227,14 +244,14 @@ def wanted(
     for path in paths:
         if not isinstance(path, str) or not path.strip(":/ ") or not path.isprintable():
             raise _bad_check(f"{path!a} is no path in a repository", "Name files, e.g. src/app.py.")
-    digits = _digest(built, paths, sha256) if sha256 is not None else ""
+    digits = "" if sha256 is UNASKED else _digest(built, paths, sha256)
     return Wanted(_texts("contains", contains), _texts("lacks", lacks), digits)
 
 
-def _texts(name: str, given: Pattern | Iterable[Pattern]) -> tuple[Text, ...]:
-    if given == () and isinstance(given, tuple):
+def _texts(name: str, given: Pattern | Iterable[Pattern] | Unasked) -> tuple[Text, ...]:
+    if given is UNASKED:
         return ()
-    texts = [given] if isinstance(given, str | re.Pattern) else list(given)
+    texts = [given] if isinstance(given, str | re.Pattern | None) else list(given)
     if not texts:
         raise _bad_check(f"{name}= is empty, which would be a weaker check", "Fill it or drop it.")
     return tuple(_text(name, text) for text in texts)

@@ -194,14 +194,16 @@ def test_a_mistaken_call_is_an_error_at_that_test(ask: Ask) -> None:
     result = ask(
         'assert_source("acme/payments")',
         'assert_source("acme/payments", "a", contains=[])',
+        'assert_source("acme/payments", "a", lacks=tuple(text for text in []))',
+        'assert_source("acme/payments", "a", lacks=None)',
         'assert_source("acme/payments", "a", sha256="x")',
         'assert_source("", "a")',
         'assert_source("acme/payments::a", "a")',
         'assert_source(None, "a")',
         'assert_source("acme/payments", "a", data_source="")',
     )
-    result.assert_outcomes(errors=7)
-    assert output(result).count("no verdict (bad_source_check)") == 6
+    result.assert_outcomes(errors=9)
+    assert output(result).count("no verdict (bad_source_check)") == 8
 
 
 # The bridge from Kosli.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_kosli.model import NoVerdict
 from pytest_kosli.source import (
+    UNASKED,
     Built,
     Choice,
     DataSource,
@@ -49,7 +50,7 @@ def source(content: str | None, **more: Any) -> Source:
     return Source(ID, **{"found": True, "content": content, **more})
 
 
-def want(contains: Any = (), lacks: Any = (), sha256: str | None = None) -> Wanted:
+def want(contains: Any = UNASKED, lacks: Any = UNASKED, sha256: Any = UNASKED) -> Wanted:
     return wanted(NAMED, ["src/app.py"], contains, lacks, sha256)
 
 
@@ -101,9 +102,36 @@ def test_what_was_cut_off_may_hold_what_must_not_be_there() -> None:
     assert "4250 bytes and sent 6" in failure
 
 
-@pytest.mark.parametrize("size", [0, 6, 7, 10, 11])
-def test_a_size_that_other_line_ends_explain_is_only_a_hint(size: int) -> None:
-    assert told(source("a = 1\n", byte_size=size), want(lacks="secret")) == []
+BOM = "\ufeff"
+TWO = "a = 1\nb = 2\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "missing"),
+    [
+        (TWO, (0, 2, 3, 5)),
+        (BOM + TWO, (0, 2)),
+        (TWO.replace("\n", "\r\n"), (0, 3)),
+        (BOM + TWO.replace("\n", "\r\n"), (0,)),
+        (TWO.rstrip(), (0, 1, 3, 4, 6)),
+        (20 * TWO, (0, 3, 40, 43)),
+        (20 * TWO.replace("\n", "\r\n") + "c", (0, 1, 2, 3, 4, 5)),
+        ("a = 1", (0, 1, 2, 3, 4, 5)),
+    ],
+)
+def test_a_size_that_other_line_ends_explain_is_only_a_hint(
+    content: str, missing: tuple[int, ...]
+) -> None:
+    sent = len(content.encode())
+    for size in range(sent + 50):
+        failures = told(source(content, byte_size=size), want(lacks="secret"))
+        assert (not failures) is (size - sent in missing or size < sent), size
+
+
+def test_no_byte_order_mark_stands_before_a_part_of_a_file() -> None:
+    part = source(TWO, byte_size=len(TWO) + 3, start_line=7)
+    assert told(part, want(lacks="secret"))
+    assert told(replace(part, byte_size=len(TWO) + 2), want(lacks="secret")) == []
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -159,6 +187,11 @@ def test_a_strict_pin_refuses_what_is_tied_to_nothing() -> None:
         ({"contains": ""}, "found in every text"),
         ({"lacks": re.compile("x*")}, "found in every text"),
         ({"contains": []}, "contains= is empty"),
+        ({"contains": ()}, "contains= is empty"),
+        ({"lacks": ()}, "lacks= is empty"),
+        ({"contains": None}, "contains=None is neither a text nor a pattern"),
+        ({"lacks": None}, "lacks=None is neither a text nor a pattern"),
+        ({"sha256": None}, "sha256=None is none"),
         ({"lacks": iter([])}, "lacks= is empty"),
         ({"contains": b"x"}, "neither a text nor a pattern"),
         ({"contains": [re.compile(b"x")]}, "neither a text nor a pattern"),
@@ -171,7 +204,8 @@ def test_a_strict_pin_refuses_what_is_tied_to_nothing() -> None:
     ],
 )
 def test_a_check_that_could_not_fail_is_refused(wrong: dict[str, Any], why: str) -> None:
-    asked = {"built": BUILT, "paths": ["a.py"], "contains": (), "lacks": (), "sha256": None}
+    asked = {"built": BUILT, "paths": ["a.py"]}
+    asked |= dict.fromkeys(("contains", "lacks", "sha256"), UNASKED)
     with pytest.raises(NoVerdict, match=why) as caught:
         wanted(**{**asked, **wrong})
     assert caught.value.code == "bad_source_check"
