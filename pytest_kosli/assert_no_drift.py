@@ -120,6 +120,7 @@ class AssertNoDrift:
             given = given.verdict
         artifact = given.artifact if isinstance(given, Verdict) else given
         self._run.references.artifact(f"sha256:{artifact.fingerprint}", "call")
+        self._run.references.verify(artifact)
         return artifact
 
 

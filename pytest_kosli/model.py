@@ -45,7 +45,8 @@ class Origin:
     ``hook``; ``detail`` is what was typed or asked there (a reference, ``prod#42``,
     ``acme/payments``, the places in a manifest).
     ``resolved`` says how a reference became a fingerprint, ``excluded`` which paths of a directory
-    were left out of it, ``reported`` what a snapshot itself says of the artifact.
+    were left out of it, ``reported`` what a snapshot itself says of the artifact, ``hashed`` by
+    what the run knows the file or folder again that it was hashed from.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Origin:
     excluded: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     reported: bool | None = None
+    hashed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_kosli.fingerprint import Fingerprint, local
-from pytest_kosli.fingerprint.file import changed, stamp_now
 from pytest_kosli.fingerprint.image import whole
 from pytest_kosli.fingerprint.reference import BadReferenceError, Reference, parse
+from pytest_kosli.fingerprint.watch import Watch
 from pytest_kosli.model import Artifact, NoVerdict, Origin, sealed, unsealed
 from pytest_kosli.text import clean
 
@@ -85,8 +84,8 @@ def _no_custom(reference: str) -> None:
 class References:
     """Resolve references with one Memo; ``bases`` is where each origin's relative paths start.
 
-    ``look_up`` finds what only registry or engine can tell, ``custom`` is asked about kinds of
-    references that are not ours.
+    Without a base they start in what is the current folder then. ``look_up`` finds what only
+    registry or engine can tell, ``custom`` is asked about kinds of references that are not ours.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class References:
         self._bases = bases
         self._look_up = look_up
         self._ask_custom = custom
-        self._stamps: dict[str, tuple[bytes, object]] = {}
+        self._watched: dict[str, Watch] = {}
 
     def artifact(self, text: str, origin: str, exclude: Sequence[str] = ()) -> Artifact:
         """Return the artifact that a reference names; ``origin`` says who wrote it.
@@ -109,44 +108,49 @@ class References:
         for the run; a test's own call looks again, and a tag that has moved is an error. Raises
         NoVerdict for a text that names none, and for what can not be resolved.
         """
-        base = self._bases.get(origin, Path())
+        base = self._bases.get(origin) or _here()
         try:
             reference = parse(text, base=base)
         except BadReferenceError as error:
             found = self._custom(error, origin)
             return _artifact(error.name or text, Origin(origin, text), found)
+        hashed = ""
         if reference.kind in ("file", "dir"):
-            found = self._hashed(reference, base, exclude)
+            hashed, found = self._hashed(reference, base, exclude)
         elif given := local(reference, exclude=exclude):
             found = _plain(given) | {"how": "", "hints": _PINNED if "@" in reference.value else ()}
             if origin == "manifest":
                 self._check_tag(reference, found)
         else:
             found = self._image(reference, origin)
-        artifact = _artifact(_name(reference), Origin(origin, text), found)
-        self.verify(artifact)
-        return artifact
+        return _artifact(_name(reference), Origin(origin, text, hashed=hashed), found)
 
     def verify(self, artifact: Artifact) -> None:
-        """Raise NoVerdict when the file that an artifact was hashed from has changed since."""
-        path, stamp = self._stamps.get(artifact.fingerprint, (b"", None))
-        if stamp is not None and stamp != list(stamp_now(path) or ()):
-            raise changed(path)
+        """Raise NoVerdict when the file or folder that an artifact was hashed from has changed."""
+        if watch := self._watched.get(artifact.origin.hashed):
+            watch.check()
 
-    def _hashed(self, reference: Reference, base: Path, exclude: Sequence[str]) -> Plain:
-        path = os.path.abspath(base / reference.value)
-        # A folder's patterns see the path as it was written.
-        spelled = (str(base), reference.value, *exclude) if reference.kind == "dir" else (path,)
+    def _hashed(
+        self, reference: Reference, base: Path, exclude: Sequence[str]
+    ) -> tuple[str, Plain]:
+        """Return what a file or folder is known by from now on, and its fingerprint."""
+        # As it was written: a folder's patterns see that, and where link/.. is the disk knows.
+        spelled = (base, reference.value) if reference.kind == "dir" else (base / reference.value,)
+        key = f"{reference.kind} {(*map(str, spelled), *exclude)}"
+        fresh: list[Fingerprint] = []
 
         def hashed() -> Plain:
             found = local(reference, exclude=exclude, base=base)
             assert found is not None  # noqa: S101 - only images have no local fingerprint
-            stamp = stamp_now(os.fsencode(path)) if reference.kind == "file" else None
-            return _plain(found) | {"stamp": list(stamp) if stamp else None}
+            fresh.append(found)
+            return _plain(found)
 
-        found = self._memo.once(f"{reference.kind} {spelled}", hashed)
-        self._stamps.setdefault(found["sha256"], (os.fsencode(path), found["stamp"]))
-        return found
+        found = self._memo.once(key, hashed)
+        if key not in self._watched:
+            self._watched[key] = Watch(reference, exclude, base, _fingerprint(found))
+        if not fresh:
+            self._watched[key].check()
+        return key, found
 
     def _image(self, reference: Reference, origin: str) -> Plain:
         tag = str(whole(reference.value))
@@ -217,7 +221,23 @@ def _plain(found: Fingerprint) -> Plain:
         "how": found.how,
         "excluded": list(found.excluded),
         "hints": list(found.hints),
+        "stamp": found.stamp,
+        "left_out": list(found.left_out),
     }
+
+
+def _fingerprint(plain: Plain) -> Fingerprint:
+    """Return what a Watch needs of what ``_plain`` described."""
+    stamp, left_out = plain["stamp"], tuple(plain["left_out"])
+    return Fingerprint(plain["sha256"], "", plain["how"], stamp=stamp, left_out=left_out)
+
+
+def _here() -> Path:
+    """Return the current folder; one that was removed leads to nothing."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path()
 
 
 def _name(reference: Reference) -> str:

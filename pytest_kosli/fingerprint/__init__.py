@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pytest_kosli.fingerprint import directory, file
 from pytest_kosli.fingerprint.reference import Reference
@@ -20,6 +20,7 @@ class Fingerprint:
     ``sha256`` is 64 lower-case hex digits; ``how`` says in words what was hashed; ``excluded`` are
     the paths of a folder that were left out, relative and printable, folders with a slash at the
     end; ``hints`` are facts that explain why Kosli may know the artifact by another fingerprint.
+    ``stamp`` and ``left_out`` are what a Watch needs to find out whether it has changed.
     """
 
     sha256: str
@@ -27,6 +28,8 @@ class Fingerprint:
     how: str
     excluded: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    stamp: str = field(default="", compare=False, repr=False)
+    left_out: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 def of_file(path: AnyPath, *, base: AnyPath = "") -> Fingerprint:
@@ -36,11 +39,11 @@ def of_file(path: AnyPath, *, base: AnyPath = "") -> Fingerprint:
     anything but a readable file, and for one that changes while it is read.
     """
     spelled, start = _spelled(path), os.fspath(base)
-    sha256, size = file.digest(os.fsencode(os.path.join(start, spelled)))
-    hints = () if size else ("the file is empty: every empty file has this fingerprint",)
-    return Fingerprint(
-        sha256, _name(spelled, start), f"SHA256 of the file (bytes: {size:,})", (), hints
-    )
+    found = file.digest(os.fsencode(os.path.join(start, spelled)))
+    hints = () if found.size else ("the file is empty: every empty file has this fingerprint",)
+    how = f"SHA256 of the file (bytes: {found.size:,})"
+    stamp = found.stamp.decode()
+    return Fingerprint(found.sha256, _name(spelled, start), how, (), hints, stamp)
 
 
 def of_directory(path: AnyPath, *, exclude: Sequence[str] = (), base: AnyPath = "") -> Fingerprint:
@@ -57,7 +60,15 @@ def of_directory(path: AnyPath, *, exclude: Sequence[str] = (), base: AnyPath = 
     spelled, start = _spelled(path), os.fspath(base)
     tree = directory.digest(spelled, exclude, start)
     how = f"the Kosli CLI's fingerprint of a folder (files: {tree.files:,})"
-    return Fingerprint(tree.sha256, _name(spelled, start), how, tree.excluded, tree.hints)
+    return Fingerprint(
+        tree.sha256,
+        _name(spelled, start),
+        how,
+        tuple(map(file.printable, tree.excluded)),
+        tree.hints,
+        tree.stamp,
+        tuple(map(os.fsdecode, tree.excluded)),
+    )
 
 
 def local(

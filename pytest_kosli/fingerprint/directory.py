@@ -11,7 +11,7 @@ import codecs
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +37,15 @@ _BYTE_ORDER_MARKS = {
 class Tree:
     """What was found: the hex SHA256, the number of files in it, what was left out, and hints.
 
-    ``excluded`` are relative paths, printable, folders with a slash at the end.
+    ``excluded`` are relative paths, folders with a slash at the end; ``stamp`` is what
+    ``stamp_now`` returns for them as long as nothing changes.
     """
 
     sha256: str
     files: int
-    excluded: tuple[str, ...]
+    excluded: tuple[bytes, ...]
     hints: tuple[str, ...]
+    stamp: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def digest(root: str, exclude: Sequence[str] = (), base: str = "") -> Tree:
     spelled = os.fsencode(root)
     path = os.path.join(os.fsencode(base), spelled)
     before = _checked_root(path)
+    rules_before = _rules_stamp(path)
     finder = Finder(spelled, os.fsencode(base))
     flags = [os.fsencode(pattern) for pattern in exclude]
     by_flag = {pattern: _find(finder, pattern, path, "exclude=") for pattern in flags}
@@ -114,33 +117,61 @@ def digest(root: str, exclude: Sequence[str] = (), base: str = "") -> Tree:
 
     flagged, listed = set[bytes]().union(*by_flag.values()), set[bytes]().union(*by_rule.values())
     left_out = flagged | (listed - {ignore.name})
-    walk = _Walk(path, left_out, ignore)
+    walk = _Hash(path, left_out, ignore)
     if file.stamp_now(path) != before:  # since before the ignore file was looked for
         raise file.changed(path)
+    excluded = list(map(printable, walk.excluded))
     if not walk.entries:
-        raise _nothing(path, walk.excluded)
+        raise _nothing(path, excluded)
     hints = [
         *_about_ignore_file(ignore, flagged, listed),
         *_about_patterns(spelled, {**by_flag, **by_rule}),
-        *_about_excluded(walk.excluded),
+        *_about_excluded(excluded),
         *_about_root(path),
     ]
-    return Tree(walk.sha256, walk.files, tuple(walk.excluded), tuple(hints))
+    stamp = _stamped(walk, rules_before)
+    return Tree(walk.sha256, walk.files, tuple(walk.excluded), tuple(hints), stamp)
+
+
+def stamp_now(root: str, excluded: Collection[bytes], base: str = "") -> str | None:
+    """Return the stamp of all that counts in a folder, or None where it can not be hashed.
+
+    It costs a look at each file, and reads none. While it stays the same, so does the fingerprint.
+    """
+    path = os.path.join(os.fsencode(base), os.fsencode(root))
+    try:
+        _checked_root(path)
+        rules = _rules_stamp(path)
+        return _stamped(_Walk(path, {one.rstrip(b"/") for one in excluded}), rules)
+    except NoVerdict:
+        return None
+
+
+def _rules_stamp(path: bytes) -> bytes:
+    """Return the stamp of the ignore file, which counts even where it is left out itself."""
+    return file.stamp_now(os.path.join(path, os.fsencode(IGNORE_FILE))) or b""
+
+
+def _stamped(walk: _Walk, rules: bytes) -> str:
+    return f"{walk.seen} {rules.decode()}"
 
 
 class _Walk:
-    """One pass over a tree, which holds no more than the names of the folders it stands in."""
+    """One pass over a tree, which holds no more than the names of the folders it stands in.
 
-    def __init__(self, root: bytes, left_out: set[bytes], ignore: _Ignore) -> None:
-        self.entries = self.files = 0
-        self.excluded: list[str] = []
+    It reads no file. ``seen`` stands for names and stamps of all that counts, and for the names of
+    what is left out: together they decide what the patterns leave out.
+    """
+
+    def __init__(self, root: bytes, left_out: set[bytes]) -> None:
+        self.entries = 0
+        self.excluded: list[bytes] = []
         self._left_out = left_out
-        self._ignore = ignore
-        self._text = hashlib.sha256()
+        self._seen = hashlib.sha256()
         self._folders = [_Folder(root, b"")]
         while self._folders:
             self._step(self._folders[-1])
-        self.sha256 = self._text.hexdigest()
+        self.seen = self._seen.hexdigest()
 
     def _step(self, folder: _Folder) -> None:
         kinds, left_out = folder.kinds, self._left_out
@@ -148,50 +179,76 @@ class _Walk:
             relative = folder.relative + name
             kind = kinds.get(name, stat.S_IFREG)
             if relative in left_out:
-                self.excluded.append(printable(relative) + "/" * stat.S_ISDIR(kind))
+                self.excluded.append(relative + b"/" * stat.S_ISDIR(kind))
+                self._note(name, b"%d" % kind)
                 continue
             self.entries += 1
             path = folder.prefix + name
             if kind == stat.S_IFREG:
-                self._add_file(name, relative, path)
+                self._note(name, self._file(name, relative, path))
             elif kind == stat.S_IFDIR:
-                self._add(name)
+                self._folder(name)
+                self._note(name, b"folder")
                 self._folders.append(_Folder(path, relative + b"/"))
                 return
             elif kind == stat.S_IFLNK:
-                self._add_link(name, relative, path)
+                self._link(name, relative, path)
             else:
                 raise file.wrong_kind(kind, path)
         if file.stamp_now(folder.path) != folder.stamp:
             raise file.changed(folder.path)
+        self._note(b"", b"end")
         self._folders.pop()
 
-    def _add(self, name: bytes) -> None:
-        self._text.update(hashlib.sha256(name).hexdigest().encode())
-
-    def _add_file(self, name: bytes, relative: bytes, path: bytes) -> None:
-        try:
-            content, _ = file.digest(path)
-        except NoVerdict as error:
-            if error.code == "no_such_path":
-                raise file.changed(path) from None
-            raise
-        if relative == self._ignore.name:
-            self._check_ignore_file(content, path)
-        self._text.update((hashlib.sha256(name).hexdigest() + content).encode())
-        self.files += 1
-
-    def _add_link(self, name: bytes, relative: bytes, path: bytes) -> None:
+    def _link(self, name: bytes, relative: bytes, path: bytes) -> None:
         try:
             to_folder = stat.S_ISDIR(os.stat(path).st_mode)
             target = os.readlink(path)
         except OSError as error:
             raise file.refusal(error, path) from None
         if to_folder:
-            self._add(name)
-            self._add(target)
+            self._folder(name, target)
+            self._note(name, b"link " + target)
         else:
-            self._add_file(name, relative, path)
+            self._note(name, self._file(name, relative, path))
+
+    def _note(self, name: bytes, what: bytes) -> None:
+        self._seen.update(b"%b\0%b\0" % (name, what))
+
+    def _file(self, name: bytes, relative: bytes, path: bytes) -> bytes:
+        """Take in a file, and return its stamp."""
+        return file.stamp_now(path) or b""
+
+    def _folder(self, *names: bytes) -> None:
+        """Take in the name of a folder, and where it leads when it is a link."""
+
+
+class _Hash(_Walk):
+    """The pass that makes the fingerprint."""
+
+    def __init__(self, root: bytes, left_out: set[bytes], ignore: _Ignore) -> None:
+        self.files = 0
+        self._ignore = ignore
+        self._text = hashlib.sha256()
+        super().__init__(root, left_out)
+        self.sha256 = self._text.hexdigest()
+
+    def _folder(self, *names: bytes) -> None:
+        for name in names:
+            self._text.update(hashlib.sha256(name).hexdigest().encode())
+
+    def _file(self, name: bytes, relative: bytes, path: bytes) -> bytes:
+        try:
+            found = file.digest(path)
+        except NoVerdict as error:
+            if error.code == "no_such_path":
+                raise file.changed(path) from None
+            raise
+        if relative == self._ignore.name:
+            self._check_ignore_file(found.sha256, path)
+        self._text.update((hashlib.sha256(name).hexdigest() + found.sha256).encode())
+        self.files += 1
+        return found.stamp
 
     def _check_ignore_file(self, content: str, path: bytes) -> None:
         """Refuse an ignore file that was rewritten after its rules were read."""
@@ -199,7 +256,7 @@ class _Walk:
             raise file.changed(path)
 
 
-def _checked_root(path: bytes) -> tuple[int, ...]:
+def _checked_root(path: bytes) -> bytes:
     try:
         status = os.stat(path)
         is_link = stat.S_ISLNK(os.lstat(path).st_mode)

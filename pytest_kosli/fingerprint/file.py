@@ -7,6 +7,9 @@ import hashlib
 import io
 import os
 import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pytest_kosli.model import NoVerdict
 
@@ -16,6 +19,8 @@ _FLAGS = (
     | getattr(os, "O_BINARY", 0)
 )
 _IN_ONE_READ = 1 << 20
+_TICK = 0.02
+"""Seconds: the clock for files stands still no longer, and writes within a tick look alike."""
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -28,8 +33,17 @@ _BUILT_LATER = (
 )
 
 
-def digest(path: bytes) -> tuple[str, int]:
-    """Return the lower-case hex SHA256 of a regular file, and its size in bytes.
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A file that was read: its lower-case hex SHA256, its bytes, and its stamp from before."""
+
+    sha256: str
+    size: int
+    stamp: bytes
+
+
+def digest(path: bytes) -> Hashed:
+    """Return the SHA256 of a regular file.
 
     Symlinks are followed. Raises NoVerdict for anything that is not a readable regular file, and
     for one that changes, or is replaced, while it is read.
@@ -40,14 +54,27 @@ def digest(path: bytes) -> tuple[str, int]:
             before = os.fstat(fd)
             if not stat.S_ISREG(before.st_mode):
                 raise wrong_kind(before.st_mode, path)
+            _let_tick(before)
             hexdigest = _hash(fd, before.st_size)
         finally:
             os.close(fd)
     except OSError as error:
         raise refusal(error, path) from None
-    if stamp(before) != stamp_now(path):
+    seen = stamp(before)
+    if seen != stamp_now(path):
         raise changed(path)
-    return hexdigest, before.st_size
+    return Hashed(hexdigest, before.st_size, seen)
+
+
+def _let_tick(
+    status: os.stat_result,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until whatever is written next gets another time than what was written last."""
+    now = clock()
+    if abs(now - status.st_mtime) < _TICK or abs(now - status.st_ctime) < _TICK:
+        sleep(_TICK)
 
 
 def _hash(fd: int, size: int) -> str:
@@ -60,9 +87,9 @@ def _hash(fd: int, size: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def stamp(status: os.stat_result) -> tuple[int, ...]:
+def stamp(status: os.stat_result) -> bytes:
     """Return what changes when a file or folder is written or replaced."""
-    return (
+    return b"%d %d %d %d %d" % (
         status.st_dev,
         status.st_ino,
         status.st_size,
@@ -71,7 +98,7 @@ def stamp(status: os.stat_result) -> tuple[int, ...]:
     )
 
 
-def stamp_now(path: bytes) -> tuple[int, ...] | None:
+def stamp_now(path: bytes) -> bytes | None:
     """Return the stamp of what a path leads to now, or None when that is gone."""
     try:
         return stamp(os.stat(path))
@@ -81,10 +108,17 @@ def stamp_now(path: bytes) -> tuple[int, ...] | None:
 
 def changed(path: bytes) -> NoVerdict:
     """Return the error for a file or folder that changed while it was read."""
+    return _changed(f"{printable(path)} changed while its fingerprint was taken")
+
+
+def changed_since(path: bytes) -> NoVerdict:
+    """Return the error for a file or folder that changed after it was read."""
+    return _changed(f"{printable(path)} has changed since its fingerprint was taken")
+
+
+def _changed(message: str) -> NoVerdict:
     return NoVerdict(
-        "file_changed",
-        f"{printable(path)} changed while its fingerprint was taken",
-        "Ask after everything that writes to it has finished.",
+        "file_changed", message, "Ask after everything that writes to it has finished."
     )
 
 

@@ -234,7 +234,7 @@ def test_an_ignore_file_that_is_rewritten_after_it_was_read_is_refused(tmp_path:
     make(tmp_path, {"d/a": "A", "d/.kosli_ignore": "now"})
     read_before = directory._Ignore(b".kosli_ignore", b"a")
     with pytest.raises(NoVerdict, match="changed while"):
-        directory._Walk(os.fsencode(tmp_path / "d"), {b"a"}, read_before)
+        directory._Hash(os.fsencode(tmp_path / "d"), {b"a"}, read_before)
 
 
 def test_files_that_vanish_meanwhile_are_a_change_and_not_a_typing_error(tmp_path: Path) -> None:
