@@ -6,7 +6,6 @@ The reading itself is ``manifest``'s; here are the files, standard input, and th
 from __future__ import annotations
 
 import codecs
-import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -114,7 +113,7 @@ class Deployment:
         whole = self._bases.get(origin, Path()) / path
         if origin == "call" and path != STANDARD_INPUT:
             return self._noted(read(_text_of(whole, name), name))
-        key = KEY if path == STANDARD_INPUT else f"manifest {os.path.abspath(whole)}"
+        key = KEY if path == STANDARD_INPUT else f"manifest {whole}"
         if key not in self._read:
             make = _not_read if path == STANDARD_INPUT else partial(_text_of, whole, name)
             given = self._memo.once(key, lambda: sealed(lambda: {"text": make()}))

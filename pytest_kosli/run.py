@@ -420,11 +420,11 @@ class Run:
 
     @cached_property
     def _bases(self) -> dict[str, Path]:
-        """Where relative paths start: where each was written."""
+        """Where relative paths start: where each was written, a call's in the folder then."""
         root, here = self.config.rootpath, self.config.invocation_params.dir
         inipath = self.config.inipath
         ini = inipath.parent if inipath else root
-        return {"marker": root, "ini": ini, "flag": here, "hook": root, "call": Path.cwd()}
+        return {"marker": root, "ini": ini, "flag": here, "hook": root}
 
     @cached_property
     def references(self) -> References:

@@ -153,6 +153,23 @@ def test_the_fixture_gives_no_old_fingerprint(both: Suite, pytester: pytest.Pyte
     assert "no verdict (file_changed)" in out(result)
 
 
+def test_a_call_s_path_starts_in_the_folder_of_its_moment(
+    together: Suite, pytester: pytest.Pytester
+) -> None:
+    for name, content in {"good": COMPLIANT, "evil": b"EVIL"}.items():
+        (pytester.mkdir(name) / "app.whl").write_bytes(content)
+    pytester.makepyfile("""
+        def test_good(assert_compliant, monkeypatch):
+            monkeypatch.chdir("good")
+            assert_compliant("file:app.whl", environment="prod")
+
+        def test_evil(assert_compliant, monkeypatch):
+            monkeypatch.chdir("evil")
+            assert_compliant("file:app.whl", environment="prod")
+    """)
+    together().assert_outcomes(passed=1, failed=1)
+
+
 # Without a run.
 
 

@@ -253,6 +253,15 @@ def test_a_path_starts_where_it_was_written(alone: Suite, write: Writer) -> None
 # Digests.
 
 
+def test_the_folder_above_a_link_is_where_the_disk_has_it(alone: Suite, write: Writer) -> None:
+    write(f"{PAYMENTS_IMAGE}\n", to="far/images.txt")
+    write(f"{WEB_IMAGE}\n", to="images.txt")
+    (write.folder / "far" / "inner").mkdir()
+    (write.folder / "link").symlink_to("far/inner")
+    flags = ("--kosli-manifest=link/../images.txt", "--kosli-manifest=images.txt")
+    alone(*GATE, *flags, PROD).assert_outcomes(passed=1, failed=1)
+
+
 def test_what_is_left_out_by_name_is_listed_and_no_registry_is_asked(
     both: Suite, write: Writer
 ) -> None:
