@@ -195,10 +195,62 @@ def test_kinds_that_nobody_told_us_of_are_looked_through(text: str, expected: li
     assert found(text) == expected
 
 
+CONTAINER = "{containers: [{image: a:1}]}"
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "kind: CustomResourceDefinition\nspec: {default: {image: a:1}}",
+        # Kubernetes's names in groups of others, and without any
+        "kind: Deployment\napiVersion: x.io/v1\nspec: {image: a:1}",
+        "kind: Pod\napiVersion: v1/x\nspec: {image: a:1}",
+        "kind: Job\napiVersion: apps/v1\nspec: {image: a:1}",
+        "kind: Deployment\nspec: {image: a:1}",
+        f"kind: Secret\napiVersion: x.io/v1\nspec: {CONTAINER}",
+        f"kind: ConfigMap\ndata: {CONTAINER}",
+        f"kind: CustomResourceDefinition\napiVersion: v1\nspec: {CONTAINER}",
+        # beside a list, and in what kubectl takes for one
+        f"kind: WorkerList\napiVersion: x.io/v1\nitems: []\nspec: {CONTAINER}",
+        f"kind: Secret\napiVersion: v1\nitems: [{{kind: Pod, apiVersion: v1, spec: {CONTAINER}}}]",
+        f"kind: Secret\napiVersion: x.io/v1\nitems: [{{spec: {CONTAINER}}}]",
+        f"kind: SecretList\napiVersion: x.io/v1\nitems: [{{apiVersion: v1, spec: {CONTAINER}}}]",
+        f"kind: PodList\napiVersion: v1\nitems: [{{kind: Secret, spec: {CONTAINER}}}]",
+        f"kind: List\nitems: [{{kind: List, items: [{{kind: Pod, spec: {CONTAINER}}}]}}]",
+        # below keys of labels, where no list can be one
+        f"kind: Worker\nspec: {{selector: {CONTAINER}, labels: {{image: free}}}}",
+        f"kind: Worker\nmetadata: {CONTAINER}",
+    ],
+)
+def test_no_name_hides_an_image(text: str) -> None:
+    assert [image.text for image in read(text, "deploy.yaml").images] == ["a:1"]
+    assert wrong(text) == []
+
+
+def test_an_image_under_a_tag_is_told() -> None:
+    for tag in ("!x", "!!binary", "!"):
+        assert wrong(f"kind: Worker\nspec: {{image: {tag} YTox}}") == [
+            "Worker spec, line 2: the image is not text: YTox"
+        ]
+
+
+def test_a_label_may_have_any_name() -> None:
+    labels = "{containers: a, image: b, initContainers: c}"
+    text = f"kind: Pod\nmetadata: {{labels: {labels}}}\nspec: {CONTAINER}"
+    assert found(text) == ["a:1 at Pod spec.containers[0], line 3"]
+
+
+def test_the_items_of_a_typed_list_are_of_its_kind() -> None:
+    text = "kind: PodList\napiVersion: v1\nitems: [{spec: {image: free}}]"
+    assert wrong(text) == ["Pod items[0], line 3: there is no container"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: CustomResourceDefinition\napiVersion: apiextensions.k8s.io/v1\n"
+        "spec: {default: {image: a:1}}",
+        "kind: Secret\napiVersion: v1\nstringData: {image: a:1}",
+        "kind: Deployment\napiVersion: x.io/v1\nspec: {replicas: 1}",
         "kind: HelmRelease\nspec: {values: {image: {repository: a, tag: 1}}}",
         "kind: Prometheus\nspec: {containers: [{name: patch}], image: '', other: {image: 3}}",
         "kind: PersistentVolume\nspec: {rbd: {image: disk}}",
@@ -375,6 +427,7 @@ def test_what_is_no_object_is_told(text: str) -> None:
         ('{"a": 1,\n"a": 2}', "manifest_malformed", "line 2: the key a stands there twice"),
         ("a: \x00", "manifest_malformed", "line 1: a character that no text has"),
         ("? [a]\n: b\n", "manifest_malformed", "line 1: a key is not text"),
+        ("!!binary aW1hZ2U=: b", "manifest_malformed", "line 1: a key is not text"),
         (f"? {'k' * 2000}\n: b\n", "manifest_malformed", "line 1: a key is longer than 1024"),
         ("a: *b", "manifest_malformed", "line 1: the alias *b stands for nothing"),
         ("a: &a [*a]", "manifest_malformed", "line 1: the alias *a holds itself"),
@@ -390,9 +443,10 @@ def test_what_can_not_be_read_is_told_with_its_line(text: str, code: str, told: 
 
 
 def test_an_alias_is_as_good_as_what_it_stands_for() -> None:
-    text = "kind: Pod\nx: &x {image: a:1}\nspec: {containers: [*x, {<<: *x}, {<<: *x, image: b:1}]}"
+    head = "kind: Pod\napiVersion: v1\nx: &x {image: a:1}\n"
+    text = head + "spec: {containers: [*x, {<<: *x}, {<<: *x, image: b:1}]}"
     assert [image.text for image in read(text, "x").images] == ["a:1", "a:1", "b:1"]
-    again = "kind: Pod\nx: &x {image: a:1}\nspec: {containers: [{<<: [{image: c:1}, *x]}]}"
+    again = head + "spec: {containers: [{<<: [{image: c:1}, *x]}]}"
     assert [image.text for image in read(again, "x").images] == ["c:1"]
 
 

@@ -202,7 +202,7 @@ def _mapping(ended: _Open, steps: Steps) -> Mapping:
     own: dict[str, Node] = {}
     merged: list[Node] | None = None
     for key, value in zip(ended.parts[::2], ended.parts[1::2], strict=True):
-        if not isinstance(key, Scalar):
+        if not isinstance(key, Scalar) or key.tag not in (None, _TEXT, _MERGE):
             raise Malformed("a key is not text", key.line)
         if len(key.text) > LONGEST_KEY:
             raise Malformed(f"a key is longer than {LONGEST_KEY} characters", key.line)
