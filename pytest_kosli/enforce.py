@@ -112,9 +112,10 @@ class Enforcer:
         if check.problem is not None:
             raise check.problem
         assert check.artifact is not None  # noqa: S101 - a check without a problem has one
-        unchanged(check.artifact)
         question = self._run.ledger.client.question(check.artifact, check.scope)
-        return self._run.ledger.verdict(question, check.artifact)
+        verdict = self._run.ledger.verdict(question, check.artifact)
+        unchanged(check.artifact)  # Last: to ask may take its time.
+        return verdict
 
     def _refuses(self, verdict: Verdict) -> bool:
         if verdict.outcome is Outcome.ALLOW_LISTED:

@@ -153,6 +153,25 @@ def test_the_fixture_gives_no_old_fingerprint(both: Suite, pytester: pytest.Pyte
     assert "no verdict (file_changed)" in out(result)
 
 
+def test_a_file_that_changes_while_kosli_is_asked_gets_no_verdict(
+    both: Suite, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pytester.path / "a.whl").write_bytes(COMPLIANT)
+    pytester.makepyfile("""
+        import pathlib
+        import threading
+
+        def test_call(assert_compliant):
+            threading.Timer(0.5, pathlib.Path("a.whl").write_bytes, [b"EVIL"]).start()
+            assert_compliant("file:a.whl", environment="prod")
+    """)
+    with Sandbox("acme", delay=1.5) as slow:
+        monkeypatch.setenv("KOSLI_HOST", slow.url)
+        result = both()
+    result.assert_outcomes(errors=1)
+    assert "a.whl has changed since" in out(result)
+
+
 def test_a_call_s_path_starts_in_the_folder_of_its_moment(
     together: Suite, pytester: pytest.Pytester
 ) -> None:
