@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-DEFAULT_HOST = "https://app.kosli.com"
-PROVIDERS = ("github", "gitlab", "bitbucket", "azure-devops", "circleci")
+from pytest_kosli.api.names import DEFAULT_HOST, NAME, PROVIDERS
 
 
 ENVIRON: pytest.StashKey[Mapping[str, str]] = pytest.StashKey()
@@ -42,7 +41,7 @@ def _text(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9.\-_~]*", text):
+    if not re.fullmatch(NAME, text):
         raise ValueError(
             f"{text!r} is not a name that Kosli allows: a letter or digit, then letters, digits "
             "and . - _ ~"

@@ -25,6 +25,7 @@ from pytest_kosli.answers import (
     Snapshot,
 )
 from pytest_kosli.api.host import Client, Exchange, Token
+from pytest_kosli.api.names import DEFAULT_HOST, FIRST, NAME, OTHER, PROVIDERS
 from pytest_kosli.judge import check_age, judge
 from pytest_kosli.model import (
     REPLY_LIMIT,
@@ -42,15 +43,14 @@ from pytest_kosli.text import clean
 if TYPE_CHECKING:
     from pytest_kosli.api.http import Http
 
-DEFAULT_HOST = "https://app.kosli.com"
-PROVIDERS = ("github", "gitlab", "bitbucket", "azure-devops", "circleci")
 WHOLE_ENVIRONMENT = 64 * 1024 * 1024
 """Bytes: a snapshot tells every policy of every artifact, 10 to 20 kB for each that runs."""
 
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.\-_~]*")
 FINGERPRINT = re.compile(r"[a-f0-9]{64}")
 EXPRESSION = re.compile(
-    rf"(?P<environment>{NAME.pattern}?)(?:#(?P<index>\d+)|(?P<behind>~\d+)|(?P<at>@\{{[^{{}}]+\}}))?"
+    # As short a name as will do: names may hold ~, and prod~1 is the snapshot before prod's newest.
+    rf"(?P<environment>{FIRST}{OTHER}*?)"
+    r"(?:#(?P<index>\d+)|(?P<behind>~\d+)|(?P<at>@\{[^{}]+\}))?"
 )
 
 T = TypeVar("T")
@@ -410,7 +410,7 @@ def _named(scope: Scope) -> Scope:
 
 
 def _name(what: str, name: str) -> str:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise _bad_name(what, name)
     return name
 
