@@ -1,4 +1,6 @@
-"""The table of settings: it makes the flags, the ini keys, the docs and ``settings.Settings``.
+"""The table of settings: it makes the flags, the ini keys and the docs.
+
+``settings.Settings`` has a field for each row, of the type that the row's text is read as.
 
 Loaded by every pytest run on the machine, so it imports nothing that pytest has not.
 """

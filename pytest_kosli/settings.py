@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 
@@ -62,7 +62,7 @@ class Settings:
     max_api_retries: int
     timeout: float
     concurrency: int
-    allow_listed: str
+    allow_listed: Literal["pass", "fail"]
     require_policies: bool
     max_snapshot_age: float | None
     max_age: float | None

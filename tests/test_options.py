@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args, get_type_hints
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -497,6 +498,22 @@ def test_the_highest_place_that_names_a_setting_wins(row: Row, file: Path) -> No
             settings = read_plain(given, file)
             assert value_of(settings, row) == texts[winner][1]
             assert settings.origins[row.name].level is winner
+
+
+@pytest.mark.parametrize("row", ROWS, ids=id_of)
+def test_a_setting_is_of_the_type_that_its_field_says(row: Row, file: Path) -> None:
+    kind = get_type_hints(Settings)[row.name]
+    given: list[dict[tuple[Level, str], str]] = [{}]
+    given += [{(row.levels[0], row.name): text or "true"} for text, _ in SAMPLES[row.name]]
+    for texts in given:
+        value = getattr(read_plain(texts, file), row.name)
+        assert msgspec.convert(value, kind) == value
+
+
+def test_each_word_of_a_type_can_be_given() -> None:
+    row = ROW["allow_listed"]
+    words = get_args(get_type_hints(Settings)[row.name])
+    assert [row.parse(word) for word in words] == row.metavar.split("|")
 
 
 scopes = st.dictionaries(
