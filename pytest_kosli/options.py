@@ -185,6 +185,11 @@ class Row(NamedTuple):
         return self.name.replace("_", "-")
 
     @property
+    def usage(self) -> str:
+        """Return what is said of the flag: what the setting is, and whether it may be repeated."""
+        return f"{self.help}; repeatable" if self.many else self.help
+
+    @property
     def elsewhere(self) -> str:
         """Return the places that are not the repository's: what to use instead of an ini file."""
         places = {Level.FLAG: self.flag, Level.ENVIRONMENT: self.variable}
@@ -262,7 +267,7 @@ ROWS = (
         "how long to ask again about what is unknown or incomplete, or not yet in a snapshot: "
         "seconds, or 5m"),
     Row("report", _report, (), _HERE, "PATH",
-        "write a report: a .json, .md or .html file, or github for its job summary; repeatable",
+        "write a report: a .json, .md or .html file, or github for its job summary",
         many=True, once=True),
     Row("doctor", _boolean, False, (_FLAG,), "",
         "run no test: say whether everything is set up, and what to do", switch=True,
@@ -293,7 +298,7 @@ def register(parser: pytest.Parser) -> None:
     if pytest.version_tuple < (9, 2):
         scalar = "string"
     for row in ROWS:
-        usage = row.help if Level.FLAG in row.levels else argparse.SUPPRESS
+        usage = row.usage if Level.FLAG in row.levels else argparse.SUPPRESS
         if row.switch:
             group.addoption(row.flag, dest=row.dest, action="store_true", default=None, help=usage)
         else:
@@ -344,5 +349,5 @@ def markdown_table(rows: Sequence[Row] = ROWS) -> str:
             for level, name in zip(Level, names, strict=False)
         )
         default = f"`{shown(row.default)}`" if row.default not in (None, ()) else "none"
-        lines.append((row.name, *places, default, row.help.replace("|", "\\|")))
+        lines.append((row.name, *places, default, row.usage.replace("|", "\\|")))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"

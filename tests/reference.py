@@ -63,9 +63,8 @@ def flags() -> Rows:
     rows: Rows = [("flag", "what it does")]
     for row in options.ROWS:
         if options.Level.FLAG in row.levels:
-            more = "; repeatable" if row.many and "repeatable" not in row.help else ""
-            text = f"{row.help}{more}".replace("|", "\\|")
-            rows.append((code([f"{row.flag} {row.metavar}".strip().replace("|", "\\|")]), text))
+            flag = f"{row.flag} {row.metavar}".strip()
+            rows.append((code([flag.replace("|", "\\|")]), row.usage.replace("|", "\\|")))
     return rows
 
 

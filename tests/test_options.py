@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -972,6 +973,15 @@ def test_help_lists_every_flag_but_not_the_refused_one(start: Given) -> None:
     for row in ROWS:
         assert (f"  {row.flag}" in text) == (Level.FLAG in row.levels)
         assert row.dest in text
+
+
+def test_help_says_of_each_flag_what_it_does_and_whether_it_is_repeatable(start: Given) -> None:
+    flags = start.run("--help").stdout.str().partition("configuration options")[0]
+    for row in (row for row in ROWS if Level.FLAG in row.levels):
+        found = re.search(rf"^  {row.flag}[=\s](.*?)(?=^(?:  )?\S)", flags, re.M | re.S)
+        assert found, row.flag
+        said = row.help + ("; repeatable" if row.many else "")
+        assert "".join(found[1].split()).endswith("".join(said.split()))
 
 
 def test_strict_configuration_knows_every_ini_key(start: Given) -> None:
