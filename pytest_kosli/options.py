@@ -103,9 +103,6 @@ def _integer(least: int, most: int = 999_999_999) -> Callable[[str], int]:
     return parse
 
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
 def _report(text: str) -> str:
     from pytest_kosli.report import GITHUB, SUFFIXES
 
@@ -116,12 +113,6 @@ def _report(text: str) -> str:
     return _text(text)
 
 
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not 0 < float(text) <= 86_400:
-        raise ValueError(f"{text!r} is not a number of seconds above 0 and up to a day")
-    return float(text)
-
-
 def _data_source(text: str) -> tuple[str, str]:
     repo, _, name = (part.strip() for part in text.partition("="))
     if not repo or not name:
@@ -129,15 +120,26 @@ def _data_source(text: str) -> tuple[str, str]:
     return repo, name
 
 
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
 def _duration(text: str) -> float:
     found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", text)
-    if not found or not float(found[1]):
-        raise ValueError(f"{text!r} is not a duration such as 90, 15m, 2h or 1d")
+    if not found:
+        raise ValueError(f"{text!r} is not a duration: seconds such as 90, or 90s, 15m, 2h, 1d")
     return float(found[1]) * _UNITS[found[2]]
 
 
-def _wait(text: str) -> float:
-    return 0.0 if text == "0" else _duration(text)
+def _above_0(text: str) -> float:
+    if not (seconds := _duration(text)):
+        raise ValueError(f"{text!r} is not a duration above 0")
+    return seconds
+
+
+def _up_to_1d(text: str) -> float:
+    if (seconds := _above_0(text)) > _UNITS["d"]:
+        raise ValueError(f"{text!r} is longer than 1d")
+    return seconds
 
 
 # The table.
@@ -235,19 +237,19 @@ ROWS = (
         f"where the repository lives: {', '.join(PROVIDERS)}"),
     Row("max_api_retries", _integer(0), 3, _ALL, "N",
         "how often a request is repeated after its first attempt"),
-    Row("timeout", _seconds, 30.0, (_FLAG, _ENV, _INI), "SECONDS",
-        "time limit of one request"),
+    Row("timeout", _up_to_1d, 30.0, (_FLAG, _ENV, _INI), "DURATION",
+        "time limit of one request: seconds, or 1m; at most 1d"),
     Row("concurrency", _integer(1, 64), 16, (_FLAG, _ENV, _INI), "N",
         "how many requests are under way at once, 1 to 64"),
     Row("allow_listed", _one_of("pass", "fail"), "pass", _HERE, "pass|fail",
         "what becomes of a test whose artifact is allow-listed"),
     Row("require_policies", _boolean, True, _HERE, "true|false",
         "false also accepts an environment without policies, judged by flow templates"),
-    Row("max_snapshot_age", _duration, None, _HERE, "DURATION",
+    Row("max_snapshot_age", _above_0, None, _HERE, "DURATION",
         "refuse a snapshot that is older: seconds, or 15m, 2h, 1d"),
-    Row("max_age", _duration, None, _HERE, "DURATION",
+    Row("max_age", _above_0, None, _HERE, "DURATION",
         "refuse a verdict that was evaluated, or recorded, longer ago"),
-    Row("allow_list_max_age", _duration, None, _HERE, "DURATION",
+    Row("allow_list_max_age", _above_0, None, _HERE, "DURATION",
         "refuse an allow-listing that is older; in Kosli it never expires"),
     Row("offline", _boolean, False, (_FLAG,), "",
         "answer from cassettes and never open a socket", switch=True, addopts=False),
@@ -263,7 +265,7 @@ ROWS = (
         "run no test at all when any artifact is refused or has no verdict", switch=True),
     Row("exit_codes", _boolean, False, _HERE, "",
         "exit with 10 when an artifact is refused, with 11 when one has no verdict", switch=True),
-    Row("wait", _wait, 0.0, _HERE, "DURATION",
+    Row("wait", _duration, 0.0, _HERE, "DURATION",
         "how long to ask again about what is unknown or incomplete, or not yet in a snapshot: "
         "seconds, or 5m"),
     Row("report", _report, (), _HERE, "PATH",

@@ -48,8 +48,8 @@ def duration(seconds: float) -> str:
     """Return seconds as the settings take them, in the largest unit that fits: ``1d``, ``90m``."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
         if seconds and seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
+            return f"{seconds / size:.15g}{unit}"
+    return f"{seconds:.15g}s"
 
 
 def waited(seconds: float, asked: int, unheard: int) -> str:

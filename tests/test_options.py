@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast, get_args, get_type_hints
@@ -45,7 +46,7 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "without": [("datadog*", ("datadog*",)), ("envoy", ("envoy",))],
     "provider": [("azure-devops", "azure-devops"), ("github", "github")],
     "max_api_retries": [("0", 0), ("1", 1), ("2", 2), ("4", 4)],
-    "timeout": [("0.5", 0.5), ("8", 8.0), ("60", 60.0)],
+    "timeout": [("0.5", 0.5), ("8s", 8.0), ("1m", 60.0)],
     "concurrency": [("1", 1), ("64", 64), ("4", 4)],
     "allow_listed": [("fail", "fail"), ("pass", "pass")],
     "require_policies": [("false", False), ("T", True)],
@@ -59,7 +60,7 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "require": [("3", 3), ("0", 0)],
     "all_or_nothing": [("", True), ("true", True)],
     "exit_codes": [("", True), ("1", True)],
-    "wait": [("90", 90.0), ("5m", 300.0)],
+    "wait": [("90", 90.0), ("5m", 300.0), ("0", 0.0), ("0s", 0.0), ("0m", 0.0)],
     "report": [("a.json", ("a.json",)), ("github", ("github",))],
     "doctor": [("", True)],
 }
@@ -579,12 +580,13 @@ BAD_VALUES = [
     ("max_api_retries", "-1", "'-1' is not a whole number of 0 or more"),
     ("max_api_retries", "1.5", "is not a whole number"),
     ("max_api_retries", "٣", "is not a whole number"),
-    ("timeout", "abc", "'abc' is not a number of seconds"),
-    ("timeout", "0", "is not a number of seconds above 0"),
-    ("timeout", "-5", "is not a number of seconds"),
-    ("timeout", "nan", "is not a number of seconds"),
-    ("timeout", "inf", "is not a number of seconds"),
-    ("timeout", "86401", "is not a number of seconds"),
+    ("timeout", "abc", "'abc' is not a duration: seconds such as 90, or 90s, 15m, 2h, 1d"),
+    ("timeout", "0", "'0' is not a duration above 0"),
+    ("timeout", "-5", "'-5' is not a duration: "),
+    ("timeout", "nan", "'nan' is not a duration: "),
+    ("timeout", "inf", "'inf' is not a duration: "),
+    ("timeout", "86401", "'86401' is longer than 1d"),
+    ("timeout", "25h", "'25h' is longer than 1d"),
     ("concurrency", "0", "'0' is not a whole number from 1 to 64"),
     ("concurrency", "65", "is not a whole number from 1 to 64"),
     ("flow", "web ci", "is not a name"),
@@ -593,9 +595,10 @@ BAD_VALUES = [
     ("require_policies", "yes", "'yes' is not a boolean; write true or false"),
     ("require_policies", "on", "'on' is not a boolean"),
     ("require_policies", "tRue", "'tRue' is not a boolean"),
-    ("max_snapshot_age", "0m", "'0m' is not a duration"),
-    ("max_snapshot_age", "1h30m", "is not a duration such as 90, 15m, 2h or 1d"),
-    ("max_snapshot_age", "-1d", "is not a duration"),
+    ("max_snapshot_age", "0m", "'0m' is not a duration above 0"),
+    ("max_snapshot_age", "1h30m", "is not a duration: seconds such as 90, or 90s, 15m, 2h, 1d"),
+    ("max_snapshot_age", "-1d", "is not a duration: "),
+    ("wait", "-1", "'-1' is not a duration: seconds such as 90, or 90s, 15m, 2h, 1d"),
     ("require", "-1", "is not a whole number of 0 or more"),
     ("artifact", "a\x1b[2Kb", r"'a\\x1b\[2Kb' contains characters that can not be printed"),
 ]
@@ -615,6 +618,30 @@ def test_a_bad_value_is_refused_with_its_name_and_place(
             read_plain({(level, name): text}, file)
         assert str(caught.value).startswith(f"{place}: ")
         assert sentence.replace("\\[", "[").replace("\\\\", "\\") in str(caught.value)
+
+
+SHOWN = [row for row in (*ROWS, *options.CODEALIVE) if row.default not in (None, ())]
+
+
+@pytest.mark.parametrize("row", SHOWN, ids=id_of)
+def test_a_default_can_be_given_as_it_is_shown(row: Row) -> None:
+    text = options.shown(row.default)
+    assert f"`{text}`" in options.markdown_table([row])
+    assert options.shown(row.parse(text)) == text
+
+
+@given(st.decimals("0.001", 9_999, places=3), st.sampled_from(["", *"smhd"]))
+def test_a_time_can_be_given_as_it_is_shown(number: Decimal, unit: str) -> None:
+    parse = cast(Callable[[str], float], ROW["wait"].parse)
+    value = parse(f"{number}{unit}")
+    assert parse(options.shown(value)) == pytest.approx(value, rel=1e-12)
+
+
+def test_every_setting_that_is_a_time_says_so() -> None:
+    kinds = get_type_hints(Settings)
+    times = [row for row in ROWS if kinds[row.name] in (float, float | None)]
+    assert {row.metavar for row in times} == {"DURATION"}
+    assert {row.parse("1m") for row in times} == {row.parse("60") for row in times} == {60.0}
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])
@@ -856,7 +883,7 @@ USAGE_ERRORS: dict[str, tuple[Prepare, str]] = {
     ),
     "a negative timeout": (
         lambda g: g.environ.update(KOSLI_TIMEOUT="-3"),
-        "ERROR: KOSLI_TIMEOUT: '-3' is not a number of seconds above 0*",
+        "ERROR: KOSLI_TIMEOUT: '-3' is not a duration: seconds such as 90*",
     ),
     "a token in an ini file": (
         lambda g: g.say(Level.INI, ROW["api_token"], TOKEN),

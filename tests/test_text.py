@@ -20,6 +20,9 @@ from pytest_kosli.text import duration
         (86_400.0, "1d"),
         (90_000.0, "25h"),
         (86_401.0, "86401s"),
+        (1_234_567.0, "1234567s"),
+        (8_640_000.5, "8640000.5s"),
+        (86_400.0 * 7_654_321, "7654321d"),
     ],
 )
 def test_a_duration_is_told_as_the_settings_take_it(seconds: float, text: str) -> None:
