@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pytest_kosli import doctor
 from pytest_kosli.answers import Environment
-from pytest_kosli.doctor import Line, NotLookedAt, State
+from pytest_kosli.doctor import findings
+from pytest_kosli.doctor.line import Line, NotLookedAt, State
 from pytest_kosli.model import NoVerdict, Reply
 from tests.conftest import NEIGHBOURS, TOKEN
 from tests.sandbox import Sandbox
@@ -844,30 +845,30 @@ def reply(status: int = 200, body: str = "OK", date: str | None = None) -> Reply
 
 @pytest.mark.parametrize("body", ["OK", '"OK"', "OK\n"])
 def test_ok_is_taken_in_each_of_its_shapes(body: str) -> None:
-    doctor.check_ready(reply(body=body), "https://app.kosli.com")
+    findings.check_ready(reply(body=body), "https://app.kosli.com")
 
 
 @pytest.mark.parametrize("body", ["", "KO", "OK?", "{}", '{"message": "no"}', "null", "<p>OK</p>"])
 def test_anything_but_ok_is_not_kosli(body: str) -> None:
     with pytest.raises(NoVerdict) as caught:
-        doctor.check_ready(reply(body=body), "https://app.kosli.com")
+        findings.check_ready(reply(body=body), "https://app.kosli.com")
     assert caught.value.code == "malformed"
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_token_is_taken_where_nobody_is_let_in_without(status: int) -> None:
-    assert doctor.check_token(reply(status), "acme") == "Kosli takes it"
+    assert findings.check_token(reply(status), "acme") == "Kosli takes it"
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 409, 429, 500, 503])
 def test_a_token_is_not_taken_on_any_other_reply(status: int) -> None:
     with pytest.raises(NotLookedAt):
-        doctor.check_token(reply(status), "acme")
+        findings.check_token(reply(status), "acme")
 
 
 @pytest.mark.parametrize("body", ["[]", '[{"org": "acme"}, null, {}]', '{"environments": []}'])
 def test_both_shapes_of_a_list_of_environments_show_the_organisation(body: str) -> None:
-    assert doctor.check_organisation(reply(body=body), "acme").startswith("acme exists")
+    assert findings.check_organisation(reply(body=body), "acme").startswith("acme exists")
 
 
 @pytest.mark.parametrize(
@@ -885,7 +886,7 @@ def test_both_shapes_of_a_list_of_environments_show_the_organisation(body: str) 
 )
 def test_an_organisation_is_not_believed_without_a_list_of_its_own(body: str) -> None:
     with pytest.raises(NoVerdict) as caught:
-        doctor.check_organisation(reply(body=body), "acme")
+        findings.check_organisation(reply(body=body), "acme")
     assert caught.value.code == "malformed"
 
 
@@ -895,7 +896,7 @@ def dated(seconds: float) -> Reply:
 
 @pytest.mark.parametrize("seconds", [-60, 0, 60])
 def test_a_minute_between_clocks_is_fine(seconds: float) -> None:
-    assert doctor.check_clock(dated(seconds)) == "within 1 minute of Kosli's"
+    assert findings.check_clock(dated(seconds)) == "within 1 minute of Kosli's"
 
 
 @pytest.mark.parametrize(
@@ -904,13 +905,13 @@ def test_a_minute_between_clocks_is_fine(seconds: float) -> None:
 )
 def test_more_than_a_minute_between_clocks_is_not(seconds: float, words: str) -> None:
     with pytest.raises(NoVerdict, match=f"is {words} Kosli's"):
-        doctor.check_clock(dated(seconds))
+        findings.check_clock(dated(seconds))
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday"])
 def test_without_a_date_the_clock_is_not_looked_at(date: str | None) -> None:
     with pytest.raises(NotLookedAt):
-        doctor.check_clock(reply(date=date))
+        findings.check_clock(reply(date=date))
 
 
 def environment(**fields: Any) -> Environment:
@@ -921,15 +922,15 @@ def environment(**fields: Any) -> Environment:
 def test_a_report_is_recent_or_it_is_to_be_mended(age: int, limit: int | None) -> None:
     found = environment(last_reported_at=NOW.timestamp() - age)
     if -60 <= age <= (limit or 86_400):
-        assert doctor.check_reports(found, limit).startswith("the last 2026-")
+        assert findings.check_reports(found, limit).startswith("the last 2026-")
     else:
         with pytest.raises(NoVerdict, match="was last reported at"):
-            doctor.check_reports(found, limit)
+            findings.check_reports(found, limit)
 
 
 def test_a_report_without_a_date_never_was() -> None:
     with pytest.raises(NoVerdict) as caught:
-        doctor.check_reports(environment(last_reported_at=None), None)
+        findings.check_reports(environment(last_reported_at=None), None)
     assert caught.value.code == "empty_environment"
 
 
@@ -939,13 +940,13 @@ def test_a_report_without_a_date_never_was() -> None:
 )
 def test_a_report_with_a_date_that_is_none_is_not_recent(date: float, told: str) -> None:
     with pytest.raises(NoVerdict, match=f"last reported at {told}, which is no date") as caught:
-        doctor.check_reports(environment(last_reported_at=date), None)
+        findings.check_reports(environment(last_reported_at=date), None)
     assert caught.value.code == "stale_snapshot"
 
 
 def test_policies_that_are_not_told_are_not_looked_at() -> None:
     with pytest.raises(NotLookedAt):
-        doctor.check_policies(environment(policies=None), True)
+        findings.check_policies(environment(policies=None), True)
 
 
 HOST = "https://app.kosli.com"
@@ -953,7 +954,7 @@ HOST = "https://app.kosli.com"
 
 def test_recordings_are_told_by_number_host_and_age() -> None:
     found = [(HOST, NOW - timedelta(days=3)), (HOST, NOW - timedelta(hours=1))]
-    told = doctor.check_recordings(found, "acme in taped", HOST, None, NOW)
+    told = findings.check_recordings(found, "acme in taped", HOST, None, NOW)
     assert (
         told
         == f"2 of acme in taped, from {HOST}, 2026-11-19 to 2026-11-22 UTC, the first 3 days ago"
@@ -973,5 +974,5 @@ def test_recordings_that_can_not_be_played_are_to_be_mended(
     found: list[tuple[str, datetime]], max_age: float | None, code: str
 ) -> None:
     with pytest.raises(NoVerdict) as caught:
-        doctor.check_recordings(found, "acme in taped", HOST, max_age, NOW)
+        findings.check_recordings(found, "acme in taped", HOST, max_age, NOW)
     assert caught.value.code == code

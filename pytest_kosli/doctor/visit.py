@@ -1,118 +1,40 @@
-"""Is everything set up? One line for each thing that a run relies on; nothing is judged here.
-
-A line is *ok*, *to mend* with what to do about it, or *not looked at* with the reason.
-"""
+"""The doctor's visit: what a run relies on, in the order in which one thing stands on another."""
 
 from __future__ import annotations
 
-import enum
 import functools
-import os
-import platform
-import stat
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
-from importlib import metadata
-
-import pytest
 
 from pytest_kosli import __version__, answers
 from pytest_kosli.answers import Environment
-from pytest_kosli.api.cassettes import AGAIN, Cassettes
+from pytest_kosli.api.cassettes import Cassettes
 from pytest_kosli.api.host import BASE_PATH, Exchange, Token
 from pytest_kosli.api.http import Http, ca_bundle
 from pytest_kosli.api.kosli import KosliClient, parse_expression
-from pytest_kosli.configfile import VARIABLE, ConfigFile
-from pytest_kosli.discovery import Discovery, Sources, check_fresh
+from pytest_kosli.discovery import Discovery, Sources
+from pytest_kosli.doctor.findings import (
+    check_clock,
+    check_file,
+    check_organisation,
+    check_policies,
+    check_ready,
+    check_recordings,
+    check_reports,
+    check_token,
+    versions,
+)
+from pytest_kosli.doctor.line import Line, NotLookedAt, State, to_mend
 from pytest_kosli.enforce import usage_error
-from pytest_kosli.judge import ATTACH_ONE, CLOCK_SKEW
 from pytest_kosli.model import ANY_FLOW, Artifact, NoVerdict, Reply, Request
 from pytest_kosli.options import ROWS, Level, Row, shown
 from pytest_kosli.run import host_of
-from pytest_kosli.settings import Survey, no_organisation, no_token, survey
-from pytest_kosli.text import clean, count, span, when
+from pytest_kosli.settings import Survey, no_organisation, no_token
+from pytest_kosli.text import count
 
-WIDTH = 100
-STATE_WIDTH = 15
-TEXT_BEGINS = 38
-
-LIBRARIES = ("pytest", "requests", "urllib3", "vcrpy", "msgspec", "pytest-xdist")
 ALWAYS_SHOWN = ("api_token", "host", "org")
-
-RECENTLY = 86_400.0
-"""Seconds: most reporters report every few minutes, and a nightly one is alive as well."""
-
-
-class State(enum.Enum):
-    """How a thing was found."""
-
-    OK = "ok"
-    MEND = "to mend"
-    UNSEEN = "not looked at"
-
-
-COLOURS = {State.OK: "green", State.MEND: "red", State.UNSEEN: "yellow"}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One thing that a run relies on, how it was found, and what to do if it is to be mended."""
-
-    state: State
-    about: str
-    said: str
-    todo: str = ""
-    docs: str = ""
-
-
-class NotLookedAt(Exception):
-    """Why a thing was not looked at, where that alone is nothing to mend."""
-
-
-# Printing.
-
-
-def run(config: pytest.Config) -> pytest.ExitCode:
-    """Print each line as soon as it is known; return USAGE_ERROR if anything is to be mended."""
-    reporter = pytest.TerminalReporter(config)
-    found = dict.fromkeys(State, 0)
-    for line in examine(survey(config), every=config.get_verbosity() > 0):
-        found[line.state] += 1
-        first, *others = text_of(line)
-        reporter.write(first[:STATE_WIDTH], **{COLOURS[line.state]: True})
-        for rest in (first[STATE_WIDTH:], *others):
-            reporter.write_line(rest)
-    told = ", ".join(f"{number} {state.value}" for state, number in found.items() if number)
-    reporter.write_line(told, bold=True)
-    return pytest.ExitCode.USAGE_ERROR if found[State.MEND] else pytest.ExitCode.OK
-
-
-def text_of(line: Line) -> list[str]:
-    """Return a line as text of at most 100 columns, with what to do and where to read below it."""
-    about = clean(clean(line.about), 50)  # what was escaped is longer than it was
-    head = f"{line.state.value:<{STATE_WIDTH}}{about:<{TEXT_BEGINS - STATE_WIDTH - 2}}  "
-    below = " " * STATE_WIDTH
-    lines = _wrapped(line.said, head, " " * TEXT_BEGINS) or [head]
-    lines += _wrapped(line.todo, below, below)
-    return [*lines, below + line.docs] if line.docs else lines
-
-
-def _wrapped(text: str, first: str, others: str) -> list[str]:
-    return textwrap.wrap(
-        clean(text, 1000),
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=others,
-        break_on_hyphens=False,
-    )
-
-
-# Looking, in the order in which one thing stands on another.
 
 
 def examine(found: Survey, *, every: bool = False) -> Iterator[Line]:
@@ -160,14 +82,14 @@ class _Visit:
             return Line(State.UNSEEN, about, str(reason))
         except NoVerdict as error:
             self._stopped[about] = f"{error.code.replace('_', ' ')} ({about})"
-            return _to_mend(about, error)
+            return to_mend(about, error)
 
     # What is given.
 
     def settings(self, every: bool) -> Iterator[Line]:
         """Yield each usage error, then each setting in force and where it came from."""
         for one in self._survey.wrong:
-            yield _to_mend(one.about, usage_error(one.error))
+            yield to_mend(one.about, usage_error(one.error))
         for row in (row for row in ROWS if row.name != "doctor"):
             given = self._settings.origins[row.name].level is not Level.DEFAULT
             if row.name not in self._stopped and (every or given or row.name in ALWAYS_SHOWN):
@@ -359,11 +281,6 @@ class _Visit:
             yield Line(State.UNSEEN, about, why)
 
 
-def _to_mend(about: str, error: NoVerdict) -> Line:
-    said = "; ".join((error.message, *error.errors))
-    return Line(State.MEND, about, said, error.todo, error.docs)
-
-
 def _listing(org: str) -> Request:
     return Request(("environments", org), (("page", "1"), ("per_page", "1")))
 
@@ -382,181 +299,3 @@ def _named_nowhere() -> str:
 
 def _never_asked(reference: str, origin: str) -> Artifact:
     raise LookupError(f"{origin} {reference} is not looked up here")
-
-
-# What each thing comes to: pure, so that each lie has its test.
-
-
-def versions() -> str:
-    """Return the versions of what a run is made of, as far as it is installed."""
-    told = [f"pytest-kosli {__version__}", f"Python {platform.python_version()}"]
-    for name in LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            told.append(f"{name} {metadata.version(name)}")
-    return ", ".join(told)
-
-
-def check_file(file: ConfigFile) -> str:
-    """Return where settings come from besides flags, variables and ini file.
-
-    Raises NoVerdict for a named file that is not there, and for one with ``loose_permissions``:
-    others may change it, or read it though it holds a secret.
-    """
-    if file.path is None:
-        if named := os.environ.get(VARIABLE):
-            raise NoVerdict(
-                "usage_error",
-                f"{VARIABLE}: there is no file {named}, so nothing is read from it",
-                "Correct the variable, or unset it.",
-            )
-        return f"there is no {file.label}"
-    mode = stat.S_IMODE(file.path.stat().st_mode)
-    secret = file.values.get("api-token") or "@" in str(file.values.get("http-proxy"))
-    if os.name == "posix" and mode & (0o077 if secret else 0o022):
-        what = "change it" if mode & 0o022 else "read the secret in it"
-        raise NoVerdict(
-            "loose_permissions",
-            f"{file.label} has the mode {mode:04o}: others than its owner may {what}",
-            f"Keep it to its owner: chmod 600 {file.label}",
-        )
-    return file.label
-
-
-def check_recordings(
-    found: Sequence[tuple[str, datetime]],
-    of: str,
-    host: str,
-    max_age: float | None,
-    now: datetime,
-) -> str:
-    """Return what there are of cassettes, each by its host and date, and how old they are.
-
-    Raises NoVerdict where there are none, or one is of another host or older than ``max_age``.
-    """
-    if not found:
-        raise NoVerdict("cassette_missing", f"there are no cassettes of {of}", AGAIN)
-    hosts = sorted({named for named, _ in found})
-    if hosts != [host]:
-        others = ", ".join(named for named in hosts if named != host)
-        raise NoVerdict(
-            "cassette_mismatch", f"cassettes of {of} are of {others}, not of {host}", AGAIN
-        )
-    first, last = min(date for _, date in found), max(date for _, date in found)
-    age = (now - first).total_seconds()
-    if max_age is not None and age > max_age:
-        raise NoVerdict(
-            "too_old",
-            f"cassettes of {of} were recorded {when(first)}, {_lasting(age)} ago",
-            "Record it again, or raise --kosli-max-age.",
-        )
-    ago = f"{_lasting(age)} ago" if len(found) == 1 else f"the first {_lasting(age)} ago"
-    return f"{len(found)} of {of}, from {host}, {span(first, last)}, {ago}"
-
-
-def check_ready(reply: Reply, host: str) -> None:
-    """Raise NoVerdict unless a reply of ``GET {host}/ready`` is Kosli's OK."""
-    about = f"{host}/ready"
-    said, _ = answers.error_text(reply)
-    if reply.status == 404:
-        raise replace(answers.refusal(reply, about), todo=answers.TODO["unexpected_status"])
-    if reply.status != 200:
-        raise answers.refusal(reply, about)
-    if said != "OK":
-        raise answers.malformed(about, f"it says {said or 'nothing'}, not OK", reply)
-
-
-def check_token(without: Reply, org: str) -> str:
-    """Return that a token was taken, if a request ``without`` any is refused.
-
-    Raises NotLookedAt where it is not, so that nothing is known of the token.
-    """
-    if without.status == 200:
-        raise NotLookedAt(f"{org} is public: Kosli answers without a token as well")
-    if without.status not in (401, 403, 404):
-        raise NotLookedAt(f"without a token Kosli answers {without.status}, which says nothing")
-    return "Kosli takes it"
-
-
-def check_organisation(reply: Reply, org: str) -> str:
-    """Return that an organisation is there, by the reply to a request for its environments.
-
-    Raises NoVerdict for any other reply, and for one about another organisation.
-    """
-    about = f"organisation {org}"
-    if reply.status != 200:
-        raise answers.refusal(reply, about)
-    value = answers.load(reply, about).value
-    listed = value.get("environments") if isinstance(value, dict) else value
-    if not isinstance(listed, list):
-        raise answers.malformed(about, "it is no list of environments", reply)
-    for entry in listed:
-        if isinstance(entry, dict) and entry.get("org", org) != org:
-            raise answers.malformed(about, f"it is about {clean(entry['org'], 60)}", reply)
-    return f"{org} exists, and the token may read it"
-
-
-def check_policies(environment: Environment, required: bool) -> str:
-    """Return the policies of an environment.
-
-    Raises NoVerdict ``no_policies`` where there are none and some are ``required``, NotLookedAt
-    where the reply does not say.
-    """
-    if environment.policies is None:
-        raise NotLookedAt("Kosli's reply does not say which there are")
-    if environment.policies:
-        return f"{len(environment.policies)}: {', '.join(environment.policies)}"
-    if not required:
-        return "none, so flow templates count (require_policies false)"
-    raise NoVerdict(
-        "no_policies",
-        f"environment {environment.name} has no policy attached: nothing would be checked",
-        ATTACH_ONE,
-    )
-
-
-def check_reports(environment: Environment, limit: float | None) -> str:
-    """Return when an environment was last reported; ``limit`` is in seconds, a day if None.
-
-    Raises NoVerdict when that never happened, is longer ago, or lies in the future.
-    """
-    about = f"environment {environment.name}"
-    reported = environment.last_reported_at
-    if reported is None or environment.received_at is None:
-        raise NoVerdict(
-            "empty_environment",
-            f"{about}: nothing was ever reported to it",
-            "Look at its reporter (`kosli snapshot`).",
-        )
-    now = environment.received_at.timestamp()
-    check_fresh(about, reported, now, limit or RECENTLY)
-    return f"the last {when(answers.moment(reported))}, {_lasting(now - reported)} ago"
-
-
-def check_clock(reply: Reply) -> str:
-    """Return that our clock and the server's agree, by the Date of a reply.
-
-    Raises NoVerdict ``clock_skew`` when they do not, NotLookedAt for a reply without a Date.
-    """
-    told = dict(reply.headers).get("Date", "")
-    try:
-        theirs = parsedate_to_datetime(told)
-    except ValueError:
-        raise NotLookedAt("the reply has no Date that can be read") from None
-    ours = reply.received_at or theirs
-    ahead = (ours - theirs.replace(tzinfo=theirs.tzinfo or UTC)).total_seconds()
-    if abs(ahead) > CLOCK_SKEW:
-        way = "ahead of" if ahead > 0 else "behind"
-        raise NoVerdict(
-            "clock_skew",
-            f"the clock of this machine is {_lasting(abs(ahead))} {way} Kosli's",
-            "Set it, or let NTP set it: ages of verdicts and snapshots are judged by it.",
-        )
-    return f"within {_lasting(CLOCK_SKEW)} of Kosli's"
-
-
-def _lasting(seconds: float) -> str:
-    """Return a duration in its largest whole unit: ``3 days``."""
-    for unit, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= unit:
-            return count(int(seconds // unit), name)
-    return count(max(int(seconds), 0), "second")
