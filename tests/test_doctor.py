@@ -21,6 +21,7 @@ from pytest_kosli.doctor import findings
 from pytest_kosli.doctor.line import Line, NotLookedAt, State
 from pytest_kosli.model import NoVerdict, Reply
 from tests.conftest import NEIGHBOURS, TOKEN
+from tests.report.test_reports import BAD as BAD_REPORTS
 from tests.sandbox import Sandbox
 from tests.test_secrets import CANARY, PASSWORD, forms
 
@@ -551,6 +552,78 @@ def test_a_setting_that_is_wrong_stops_only_what_it_decides(visit: Visit) -> Non
 def test_an_environment_that_is_named_twice_is_told_once(visit: Visit) -> None:
     told = visit("--kosli-snapshot=everywhere", "--kosli-snapshot=staging", *PROD)
     assert told.text.count("environment prod  ") == told.text.count("environment staging  ") == 1
+
+
+# Reports.
+
+
+def everything_in(folder: Path) -> dict[str, tuple[int, bytes | None]]:
+    """Return the files and folders that are there, when each was changed, and what is in it."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            path.stat().st_mtime_ns if path.is_file() else 0,
+            path.read_bytes() if path.is_file() else None,
+        )
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD_REPORTS.values(), ids=BAD_REPORTS)
+def test_a_report_that_can_not_be_written_is_named(
+    visit: Visit, arguments: list[str], said: str
+) -> None:
+    (visit.pytester.path / "folder.json").mkdir()
+    (visit.pytester.path / "file").touch()
+    before = everything_in(visit.pytester.path)
+    told = visit("--kosli-report=fine.json", *arguments)
+    assert told.ret == pytest.ExitCode.USAGE_ERROR
+    (about,) = told.to_mend()
+    assert about.startswith("report")
+    assert "--kosli-report: " in told.said(about)
+    assert said in told.said(about)
+    assert told.said(about).endswith("/errors/#usage-error")
+    assert everything_in(visit.pytester.path) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that nobody can write to")
+def test_a_report_in_a_folder_where_nothing_can_be_written_is_named(visit: Visit) -> None:
+    told = visit("--kosli-report=/proc/x.json", "--kosli-report=/proc/below/x.json")
+    assert told.to_mend() == ["report /proc/x.json", "report /proc/below/x.json"]
+    assert "/proc/x.json can not be written: " in told.said("report /proc/x.json")
+
+
+def test_reports_that_can_be_written_are_not(visit: Visit) -> None:
+    folder = visit.pytester.path
+    (folder / "old.json").write_text("the last release")
+    (folder / "summary.md").write_text("what another step said")
+    visit.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    before = everything_in(folder)
+    names = ("old.json", "new.md", "a/b/new.html", "github")
+    told = visit(*(f"--kosli-report={name}" for name in names), "--kosli-dry-run")
+    assert [told.state(f"report {name}") for name in names] == [State.OK.value] * 4
+    assert f"{folder}/a/b/new.html" in told.said("report a/b/new.html").replace(" ", "")
+    assert everything_in(folder) == before
+    visit.setenv("GITHUB_STEP_SUMMARY", str(folder / "none.md"))
+    assert visit("--kosli-report=github").state("report github") == State.OK.value
+    assert everything_in(folder) == before
+
+
+def test_each_report_is_looked_at_by_itself(visit: Visit) -> None:
+    names = ("github", "a.json", "./a.json", "b.json")
+    told = visit(*(f"--kosli-report={name}" for name in names))
+    assert told.to_mend() == ["report github", "report ./a.json"]
+    assert told.state("report a.json") == told.state("report b.json") == State.OK.value
+
+
+def test_a_report_of_the_ini_file_is_looked_for_beside_it(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit.pytester.makeini("[pytest]\nkosli_report = out.json/release.json")
+    (visit.pytester.path / "out.json").touch()
+    monkeypatch.chdir(visit.pytester.mkdir("below"))
+    told = visit()
+    assert told.to_mend() == ["report out.json/release.json"]
+    assert "tox.ini: kosli_report: " in told.said("report out.json/release.json")
 
 
 # All is well.

@@ -25,7 +25,7 @@ def run(config: pytest.Config) -> pytest.ExitCode:
     """Print each line as soon as it is known; return USAGE_ERROR if anything is to be mended."""
     reporter = pytest.TerminalReporter(config)
     found = dict.fromkeys(State, 0)
-    for line in examine(survey(config), every=config.get_verbosity() > 0):
+    for line in examine(config, survey(config), every=config.get_verbosity() > 0):
         found[line.state] += 1
         first, *others = text_of(line)
         reporter.write(first[:STATE_WIDTH], **{COLOURS[line.state]: True})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property, partial
+
+import pytest
 
 from pytest_kosli import __version__, answers
 from pytest_kosli.answers import Environment
@@ -30,23 +33,25 @@ from pytest_kosli.doctor.line import Line, NotLookedAt, State, to_mend
 from pytest_kosli.enforce import usage_error
 from pytest_kosli.model import ANY_FLOW, Artifact, NoVerdict, Reply, Request
 from pytest_kosli.options import ROWS, Level, Row, shown
+from pytest_kosli.report.files import destinations
 from pytest_kosli.run import host_of
-from pytest_kosli.settings import Survey, no_organisation, no_token
+from pytest_kosli.settings import Survey, folder, no_organisation, no_token
 from pytest_kosli.text import count
 
 ALWAYS_SHOWN = ("api_token", "host", "org")
 
 
-def examine(found: Survey, *, every: bool = False) -> Iterator[Line]:
+def examine(config: pytest.Config, found: Survey, *, every: bool = False) -> Iterator[Line]:
     """Yield a line for each thing that a run with these settings relies on.
 
     Kosli is asked while the lines are taken, without retries, and never in a dry run. ``every``
     shows settings at their default as well.
     """
     with ExitStack() as at_end:
-        visit = _Visit(found, at_end)
+        visit = _Visit(config, found, at_end)
         yield Line(State.OK, "versions", versions())
         yield from visit.settings(every)
+        yield from visit.reports()
         yield from visit.way()
         yield from visit.environments()
         yield from visit.sources()
@@ -56,7 +61,8 @@ def examine(found: Survey, *, every: bool = False) -> Iterator[Line]:
 class _Visit:
     """What was found out so far, and which lines that keeps from being looked at."""
 
-    def __init__(self, found: Survey, at_end: ExitStack) -> None:
+    def __init__(self, config: pytest.Config, found: Survey, at_end: ExitStack) -> None:
+        self._config = config
         self._survey = found
         self._settings = found.settings
         self._at_end = at_end
@@ -65,6 +71,7 @@ class _Visit:
         }
         self._known: dict[str, Environment] = {}
         self._told: set[str] = set()
+        self._reports: list[str] = []
         self._reply = Reply(0, b"")
 
     def _look(self, about: str, find: Callable[[], str], *needs: str) -> Line:
@@ -122,6 +129,22 @@ class _Visit:
             return said
         self._stopped["network"] = said
         return f"{said}: nothing is sent"
+
+    def reports(self) -> Iterator[Line]:
+        """Yield whether each report can be written; none is, and none that is there changes."""
+        for name in self._settings.report:
+            yield self._look(f"report {name}", partial(self._report, name), "report")
+
+    def _report(self, name: str) -> str:
+        origin = self._settings.origins["report"]
+        there = folder(self._config, origin.level)
+        try:
+            *_, found = destinations([*self._reports, name], there, os.environ)
+            self._reports.append(name)  # so that the same file under another name is noticed
+            found.try_out()
+        except ValueError as error:
+            raise usage_error(pytest.UsageError(f"{origin}: {error}")) from None
+        return f"{found.path} can be written"
 
     # The way to Kosli, or to what was recorded of it.
 

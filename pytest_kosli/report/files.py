@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,18 +32,51 @@ class Destination:
 
         Raises ValueError that says what is in the way; of GitHub's file nothing is written yet.
         """
-        try:
-            if self.path.is_dir():
-                raise ValueError(f"{self.name} is a folder; name a file in it")
+        with self._told():
+            self._refuse_what_is_there()
             if self.appends:
                 self.path.open("a", encoding="utf-8").close()
                 return
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists() and not os.access(self.path, os.W_OK):
-                raise ValueError(f"{self.name} can not be written: it is read-only")
             self.write(unfinished)
+
+    def try_out(self) -> None:
+        """Raise ValueError where ``begin`` would, and leave everything as it was."""
+        with self._told(), ExitStack() as undo:
+            self._refuse_what_is_there()
+            if self.appends:
+                if not self.path.exists():
+                    undo.callback(self.path.unlink, missing_ok=True)
+                self.path.open("a", encoding="utf-8").close()
+                return
+            for folder in reversed(self.path.parents):
+                if not folder.exists():
+                    folder.mkdir()
+                    undo.callback(_remove, folder)
+            undo.enter_context(self._draft()).touch(exist_ok=False)
+
+    def _refuse_what_is_there(self) -> None:
+        if self.path.is_dir():
+            raise ValueError(f"{self.name} is a folder; name a file in it")
+        if not self.appends and self.path.exists() and not os.access(self.path, os.W_OK):
+            raise ValueError(f"{self.name} can not be written: it is read-only")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Make a sentence of what the system refuses."""
+        try:
+            yield
         except OSError as error:
             raise ValueError(f"{self.name} can not be written: {error.strerror}") from None
+
+    @contextmanager
+    def _draft(self) -> Iterator[Path]:
+        """Yield the path of a file beside the report; what is left there goes away."""
+        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.draft")
+        try:
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
 
     def write(self, evidence: Evidence) -> None:
         """Write the report; a reader finds the old file or the whole new one. Raises OSError."""
@@ -51,15 +85,18 @@ class Destination:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(f"\n\n{text}")  # what stands there may not end its line
             return
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.draft")
-        try:
+        with self._draft() as draft:
             with draft.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self.path)
-        finally:
-            draft.unlink(missing_ok=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that we have made, unless others have put something there since."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def destinations(
