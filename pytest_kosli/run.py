@@ -254,7 +254,7 @@ class Run:
             return []
         settings = self.settings
         marked = plan.sources or Sources()
-        beside = plan.scope or self._named_beside("hook")
+        beside = plan.scope or settings.judged_by("hook")
         return [
             Sources(
                 given=tuple(replace(given, beside=beside) for given in self._given),
@@ -420,11 +420,7 @@ class Run:
 
     @cached_property
     def _bases(self) -> dict[str, Path]:
-        """Where relative paths start: where each was written, a call's in the folder then."""
-        root, here = self.config.rootpath, self.config.invocation_params.dir
-        inipath = self.config.inipath
-        ini = inipath.parent if inipath else root
-        return {"marker": root, "ini": ini, "flag": here, "hook": root}
+        return bases(self.config)
 
     @cached_property
     def references(self) -> References:
@@ -450,12 +446,7 @@ class Run:
         settings = self.settings
         self.demand_live()
         if settings.offline:
-            raise NoVerdict(
-                "offline_image",
-                f"{clean(reference.text)} has to be asked of a registry or an engine, and this run "
-                "is offline",
-                "Name the image by its digest: IMAGE@sha256:...",
-            )
+            raise offline_image(reference)
         retries = settings.max_api_retries
         return look_up(reference, claim, timeout=settings.timeout, max_api_retries=retries)
 
@@ -476,32 +467,35 @@ class Run:
         ]
 
     def _group(self, kind: str, texts: tuple[str, ...], plan: Plan) -> Sources:
-        """Return one row of the settings as sources."""
-        settings = self.settings
-        marked = plan.sources or Sources()
-        return Sources(
-            references=texts if kind == "artifact" else (),
-            snapshots=texts if kind == "snapshot" else (),
-            repos=texts if kind == "repo" else (),
-            manifests=texts if kind == "manifest" else (),
-            provider=marked.provider or settings.provider,
-            without=marked.without or settings.without,
-            origin="flag" if settings.from_flag(kind) else "ini",
-            judged_by=plan.scope or self._named_beside(kind),
+        """Return one row of the settings as sources, where a mark does not overrule it."""
+        group, marked = named_by(self.settings, kind, texts), plan.sources or Sources()
+        return replace(
+            group,
+            provider=marked.provider or group.provider,
+            without=marked.without or group.without,
+            judged_by=plan.scope or group.judged_by,
         )
 
-    def _named_beside(self, kind: str) -> Scope:
-        """Return the settings' scope; for a snapshot or repo only one named at least as high up.
 
-        A snapshot on the command line names its environment there, so a variable left over in the
-        job must not quietly send its artifacts before other policies.
-        """
-        settings = self.settings
-        named = settings.origins["environment" if settings.environment else "policy"]
-        level = Level.FLAG if kind == "hook" else settings.origins[kind].level
-        if kind in ("artifact", "manifest") or named.level <= level:
-            return settings.scope
-        return Scope(flow=settings.flow)
+def named_by(settings: Settings, kind: str, texts: tuple[str, ...]) -> Sources:
+    """Return one row of the settings as sources."""
+    return Sources(
+        references=texts if kind == "artifact" else (),
+        snapshots=texts if kind == "snapshot" else (),
+        repos=texts if kind == "repo" else (),
+        manifests=texts if kind == "manifest" else (),
+        provider=settings.provider,
+        without=settings.without,
+        origin="flag" if settings.from_flag(kind) else "ini",
+        judged_by=settings.judged_by(kind),
+    )
+
+
+def bases(config: pytest.Config) -> dict[str, Path]:
+    """Return where relative paths start: where each was written, a call's in the folder then."""
+    root, here = config.rootpath, config.invocation_params.dir
+    ini = config.inipath.parent if config.inipath else root
+    return {"marker": root, "ini": ini, "flag": here, "hook": root}
 
 
 def host_of(settings: Settings) -> str:
@@ -511,6 +505,16 @@ def host_of(settings: Settings) -> str:
 
         return Cassettes(settings.cassettes).host()
     return settings.host
+
+
+def offline_image(reference: Reference) -> NoVerdict:
+    """Return the error of an image that only others know, in a run that asks nobody."""
+    return NoVerdict(
+        "offline_image",
+        f"{clean(reference.text)} has to be asked of a registry or an engine, and this run "
+        "is offline",
+        "Name the image by its digest: IMAGE@sha256:...",
+    )
 
 
 def _too_late(one: hooks.Implementation) -> NoVerdict:

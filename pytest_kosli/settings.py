@@ -85,6 +85,19 @@ class Settings:
         """Return what artifacts are judged against where no marker or call says it, if anything."""
         return Scope(self.environment, self.policy, self.flow)
 
+    def judged_by(self, kind: str) -> Scope:
+        """Return what the artifacts of one setting are judged against where no mark says it.
+
+        For a snapshot or repo that is only a scope named at least as high up: a snapshot on the
+        command line names its environment there, so a variable left over in the job must not
+        quietly send its artifacts before other policies. A ``hook`` counts as a flag.
+        """
+        named = self.origins["environment" if self.environment else "policy"]
+        level = Level.FLAG if kind == "hook" else self.origins[kind].level
+        if kind in ("artifact", "manifest") or named.level <= level:
+            return self.scope
+        return Scope(flow=self.flow)
+
     @property
     def mode(self) -> str:
         """Return ``dry run``, ``offline``, ``record`` or ``live``."""
