@@ -23,6 +23,7 @@ from pytest_kosli.model import NoVerdict, Reply
 from tests.conftest import NEIGHBOURS, TOKEN
 from tests.report.test_reports import BAD as BAD_REPORTS
 from tests.sandbox import Sandbox
+from tests.story import PAYMENTS, WEB
 from tests.test_secrets import CANARY, PASSWORD, forms
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -436,6 +437,58 @@ BROKEN = {
         PROD,
         {"KOSLI_CONFIG_FILE": "nope.yml"},
     ),
+    "an artifact that is not there": Broken(
+        "artifact file:nope",
+        "nope does not exist",
+        "no-such-path",
+        ("--kosli-artifact=file:nope", *PROD),
+    ),
+    "an artifact that is none": Broken(
+        "artifact flie:nope",
+        "is neither a digest nor a path that exists",
+        "bad-reference",
+        ("--kosli-artifact=flie:nope", *PROD),
+    ),
+    "a manifest that is not there": Broken(
+        "manifest nope.yaml",
+        "the manifest nope.yaml can not be read: No such file or directory",
+        "manifest-unreadable",
+        ("--kosli-manifest=nope.yaml", *PROD),
+    ),
+    "a manifest that is not rendered, and an image that has to be looked up": Broken(
+        "manifest deploy.yaml",
+        "the image is a template that nobody has filled in",
+        "manifest-not-rendered",
+        ("--kosli-manifest=deploy.yaml", *PROD),
+        files={"deploy.yaml": "services: {web: {image: 'acme/web:{{ tag }}'}, b: {image: 'b:1'}}"},
+    ),
+    "an image without the digest that is required": Broken(
+        "manifest images.txt",
+        "acme/web:2 has no digest",
+        "digest-required",
+        ("--kosli-manifest=images.txt", "--kosli-require-digests", *PROD),
+        files={"images.txt": "acme/web:2\n"},
+    ),
+    "nothing in the manifest that is not left out": Broken(
+        "manifest images.txt",
+        "gave 0 artifacts, and 1 more left out by without",
+        "no-artifacts",
+        ("--kosli-manifest=images.txt", "--kosli-without=acme/*", *PROD),
+        files={"images.txt": "acme/web:2\n"},
+    ),
+    "no scope for the gate": Broken(
+        "scope",
+        "nothing says what artifacts are to be judged against; name --kosli-environment",
+        "usage-error",
+        ("--pyargs", "pytest_kosli.gate", f"--kosli-artifact=payments=sha256:{PAYMENTS}"),
+    ),
+    "a dry run that has to be live": Broken(
+        "require",
+        "--kosli-require: 3 is never reached: no verdict of a dry run is live",
+        "usage-error",
+        ("--kosli-dry-run", "--kosli-require=3"),
+        stops=("connection",),
+    ),
     "no cassettes": Broken(
         "recordings",
         "there are no cassettes of acme in",
@@ -648,7 +701,7 @@ def test_where_all_is_well_every_line_is_ok(visit: Visit, online: Sandbox) -> No
     assert told.said("reports of staging").endswith("5 minutes ago")
     assert told.said("environment everywhere") == "exists, logical, groups prod, staging"
     assert told.said("snapshot everywhere").endswith("1 left out by without")
-    assert told.said("repo acme/payments") == "3 artifacts"
+    assert told.said("repo acme/payments") == "2 artifacts"
     assert told.text.splitlines()[-1] == f"{len(told.lines)} ok"
 
 
@@ -725,6 +778,115 @@ def test_a_flow_variable_that_is_left_over_is_told(visit: Visit) -> None:
 def test_settings_at_their_default_are_shown_at_v(visit: Visit) -> None:
     assert "timeout" not in visit().lines
     assert visit("-v").said("timeout") == "30s (default)"
+
+
+def test_of_a_repository_what_runs_where_it_is_judged_is_counted(visit: Visit) -> None:
+    assert visit("--kosli-repo=acme/payments").said("repo acme/payments") == "3 artifacts"
+    assert visit("--kosli-repo=acme/payments", *PROD).said("repo acme/payments") == "2 artifacts"
+    told = visit("--kosli-repo=acme/payments", "--kosli-environment=dr")
+    assert "acme/payments gave 0 artifacts" in told.said("repo acme/payments")
+    assert "repo acme/payments" in told.to_mend()
+
+
+# Artifacts and manifests.
+
+PINNED = f"payments=sha256:{PAYMENTS}"
+
+
+def test_artifacts_are_looked_for_where_they_were_named(
+    visit: Visit, online: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (visit.pytester.path / "deploy.txt").write_text(f"acme/web@sha256:{WEB}\nacme/mailer:1\n")
+    visit.pytester.makeini("[pytest]\nkosli_manifest = deploy.txt\nkosli_without = *mailer*")
+    below = visit.pytester.mkdir("below")
+    (below / "built").mkdir()
+    (below / "built" / "app").write_text("app")
+    monkeypatch.chdir(below)
+    names = ("file:built/app", "dir:built", PINNED)
+    told = visit(*(f"--kosli-artifact={name}" for name in names), *PROD)
+    assert told.ret == 0, told.text
+    labels = [said for about, (_, said) in told.lines.items() if about.startswith("artifact ")]
+    assert [label.split()[0] for label in labels] == ["app", "built", "payments"]
+    assert labels[-1] == f"payments {PAYMENTS[:7]}"
+    assert told.lines["manifest deploy.txt"] == ("ok", "1 artifact, 1 left out by without")
+    assert told.lines["scope"] == ("ok", "environment prod")
+    assert not [request.path for request in online.requests if "asserts" in request.path]
+
+
+@pytest.mark.parametrize(
+    ("reference", "whom"),
+    [
+        ("oci:ghcr.io/acme/web:2", "its registry is asked about ghcr.io/acme/web:2"),
+        ("docker:acme/web:2", "the container engine is asked about acme/web:2"),
+        ("ours:web", "the hook pytest_kosli_fingerprint of conftest.py is asked about ours:web"),
+    ],
+)
+def test_an_artifact_that_others_know_is_not_looked_at(
+    visit: Visit, reference: str, whom: str
+) -> None:
+    visit.pytester.makeconftest("def pytest_kosli_fingerprint(reference): raise SystemExit")
+    told = visit(f"--kosli-artifact={reference}", *PROD)
+    assert told.ret == 0, told.text
+    state, said = told.lines[f"artifact {reference}"]
+    assert state == State.UNSEEN.value
+    assert f"1 artifact, 1 not looked at: {whom} by the run alone" in said
+
+
+def test_images_that_a_registry_knows_are_counted_and_not_looked_at(visit: Visit) -> None:
+    text = f"acme/web@sha256:{WEB}\nlocalhost:9/acme/a:1\nlocalhost:9/acme/b:1\n"
+    (visit.pytester.path / "images.txt").write_text(text)
+    told = visit("--kosli-manifest=images.txt", *PROD)
+    state, said = told.lines["manifest images.txt"]
+    assert state == State.UNSEEN.value
+    assert said.startswith("3 artifacts, 2 not looked at: its registry is asked about localhost:9")
+
+
+def test_all_that_is_wrong_in_a_manifest_is_told(visit: Visit) -> None:
+    (visit.pytester.path / "images.txt").write_text("acme/web:2\nacme/mailer:3\n")
+    told = visit("--kosli-manifest=images.txt", "--kosli-require-digests", *PROD)
+    for image in ("acme/web:2", "acme/mailer:3"):
+        assert f"{image} has no digest" in told.said("manifest images.txt")
+
+
+def test_offline_an_image_that_has_to_be_asked_about_is_to_be_mended(visit: Visit) -> None:
+    tape(visit)
+    told = visit(*OFFLINE, "--kosli-artifact=oci:localhost:9/a:1", *PROD)
+    assert told.to_mend() == ["artifact oci:localhost:9/a:1"]
+    assert told.said("artifact oci:localhost:9/a:1").endswith("#offline-image")
+
+
+def test_a_replay_never_meets_a_requirement(visit: Visit) -> None:
+    tape(visit)
+    told = visit(*STAGED, "--kosli-require=3")
+    assert told.to_mend() == ["require"]
+    assert "3 is never reached: no verdict of a replay is live" in told.said("require")
+    assert visit(*STAGED, "--kosli-require=0").ret == 0
+    assert visit(*SNAPSHOT, "--kosli-require=3").ret == 0
+
+
+def test_a_dry_run_looks_for_no_artifact(visit: Visit) -> None:
+    told = visit("--kosli-artifact=file:nope", "--kosli-manifest=nope.yaml", "--kosli-dry-run")
+    for about in ("artifact file:nope", "manifest nope.yaml", "scope"):
+        assert told.lines[about] == (State.UNSEEN.value, "dry run (--kosli-dry-run)")
+
+
+def test_a_manifest_on_standard_input_is_read(visit: Visit) -> None:
+    result = visit.pytester.run(
+        *(sys.executable, "-m", "pytest", *visit.arguments),
+        *("--kosli-doctor", "--kosli-manifest=-", *PROD),
+        stdin=f"acme/web@sha256:{WEB}\nacme/mailer@sha256:{PAYMENTS}\n".encode(),
+    )
+    assert read(result).lines["manifest -"] == ("ok", "2 artifacts")
+
+
+def test_a_scope_that_marks_may_name_is_not_looked_at(visit: Visit) -> None:
+    told = visit(f"--kosli-artifact={PINNED}")
+    assert told.ret == 0
+    assert told.lines["scope"] == (
+        State.UNSEEN.value,
+        "no setting names one, so the marks of tests have to",
+    )
+    assert "scope" not in visit(*SNAPSHOT).lines
 
 
 # Without a network.

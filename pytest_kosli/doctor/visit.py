@@ -6,18 +6,20 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 
 import pytest
 
-from pytest_kosli import __version__, answers
+from pytest_kosli import __version__, answers, hooks
 from pytest_kosli.answers import Environment
 from pytest_kosli.api.cassettes import Cassettes
 from pytest_kosli.api.host import BASE_PATH, Exchange, Token
 from pytest_kosli.api.http import Http, ca_bundle
 from pytest_kosli.api.kosli import KosliClient, parse_expression
-from pytest_kosli.discovery import Discovery, Sources
+from pytest_kosli.deployment import KEY, STANDARD_INPUT, Deployment, standard_input
+from pytest_kosli.discovery import Check, Discovery, Sources
 from pytest_kosli.doctor.findings import (
     check_clock,
     check_file,
@@ -31,14 +33,21 @@ from pytest_kosli.doctor.findings import (
 )
 from pytest_kosli.doctor.line import Line, NotLookedAt, State, to_mend
 from pytest_kosli.enforce import usage_error
+from pytest_kosli.fingerprint import Fingerprint
+from pytest_kosli.fingerprint.reference import Reference
+from pytest_kosli.ledger import Memo, ProcessMemo
 from pytest_kosli.model import ANY_FLOW, Artifact, NoVerdict, Reply, Request
 from pytest_kosli.options import ROWS, Level, Row, shown
+from pytest_kosli.references import Claim, References
 from pytest_kosli.report.files import destinations
-from pytest_kosli.run import host_of
-from pytest_kosli.settings import Survey, folder, no_organisation, no_token
+from pytest_kosli.run import KINDS, bases, host_of, named_by, offline_image
+from pytest_kosli.settings import SCOPES, Survey, folder, no_organisation, no_token
 from pytest_kosli.text import count
 
 ALWAYS_SHOWN = ("api_token", "host", "org")
+MODE = ("dry_run", "offline", "record")
+NOT_LIVE = {"offline": "a replay", "dry run": "a dry run"}
+GATE = "pytest_kosli.gate"
 
 
 def examine(config: pytest.Config, found: Survey, *, every: bool = False) -> Iterator[Line]:
@@ -100,12 +109,13 @@ class _Visit:
         for row in (row for row in ROWS if row.name != "doctor"):
             given = self._settings.origins[row.name].level is not Level.DEFAULT
             if row.name not in self._stopped and (every or given or row.name in ALWAYS_SHOWN):
-                yield self._look(row.name, partial(self._setting, row))
+                needs = MODE if row.name == "require" else ()
+                yield self._look(row.name, partial(self._setting, row), *needs)
         for note in self._settings.notes:
             yield Line(State.OK, "note", note)
         if self._survey.file is not None:
             yield self._look("config file", partial(check_file, self._survey.file))
-        yield self._look("mode", self._mode, "dry_run", "offline", "record")
+        yield self._look("mode", self._mode, *MODE)
 
     def _setting(self, row: Row) -> str:
         value, where = getattr(self._settings, row.name), self._settings.origins[row.name]
@@ -117,6 +127,12 @@ class _Visit:
             raise usage_error(no_organisation())
         if row.name == "host" and self._settings.offline and where.level is Level.DEFAULT:
             return "the one that the cassettes name"
+        if row.name == "require" and value and (dead := NOT_LIVE.get(self._settings.mode)):
+            raise usage_error(
+                pytest.UsageError(
+                    f"{where}: {value} is never reached: no verdict of {dead} is live"
+                )
+            )
         return f"{'set' if isinstance(value, Token) else shown(value)} ({where})"
 
     def _mode(self) -> str:
@@ -267,32 +283,91 @@ class _Visit:
         return f"exists, {found.type}{groups if found.type == 'logical' else ''}"
 
     def sources(self) -> Iterator[Line]:
-        """Yield what each snapshot and repository that a setting names leads to."""
+        """Yield what each artifact, snapshot, repository and manifest of a setting leads to."""
         settings = self._settings
-        provider, without = settings.provider, settings.without
-        for expression in settings.snapshot:
-            source = Sources(snapshots=(expression,), without=without)
-            stands_on = f"environment {_environment_of(expression)}"
-            yield self._source(f"snapshot {expression}", source, stands_on)
-        for repo in settings.repo:
-            source = Sources(repos=(repo,), provider=provider, without=without)
-            yield self._source(f"repo {repo}", source, "organisation")
+        for kind in KINDS:
+            for text in getattr(settings, kind):
+                find = partial(self._found, named_by(settings, kind, (text,)))
+                yield self._look(f"{kind} {text}", find, *self._stands_on(kind, text))
+        if settings.artifact or settings.manifest:
+            yield self._look("scope", self._scope, *self._stands_on("artifact"), *SCOPES, "flow")
 
-    def _source(self, about: str, source: Sources, stands_on: str) -> Line:
-        if self._settings.offline:
-            stands_on = "recordings"
-        needs = (stands_on, "without", "provider", "max_snapshot_age")
-        return self._look(about, partial(self._found, source), *needs)
+    def _stands_on(self, kind: str, text: str = "") -> tuple[str, ...]:
+        """Return the lines that keep one of the settings' sources from being looked at."""
+        if kind in ("artifact", "manifest"):
+            dry = ["network"] if self._settings.dry_run else []
+            return ("mode", *dry, "without", "require_digests")
+        asked = f"environment {_environment_of(text)}" if kind == "snapshot" else "organisation"
+        way = "recordings" if self._settings.offline else asked
+        return (way, "without", "provider", "max_snapshot_age")
 
     def _found(self, source: Sources) -> str:
+        unasked: list[str] = []
+
+        def resolve(text: str, origin: str) -> Artifact:
+            try:
+                return self._references.artifact(text, origin)
+            except NotLookedAt as reason:
+                unasked.append(str(reason))
+                return Artifact("", text)  # Nothing is judged here, so none is missed.
+
         age = self._settings.max_snapshot_age
-        discovery = Discovery(lambda: self._client, _never_asked, max_snapshot_age=age)
+        discovery = Discovery(lambda: self._client, resolve, age, self._deployed_by(resolve))
         found = discovery.find([source])
-        for problem in (check.problem for check in found.checks):
-            if problem:
-                raise problem
-        left_out = f", {len(found.left_out)} left out by without" if found.left_out else ""
-        return f"{count(len(found.checks), 'artifact')}{left_out}"
+        problems = [check.problem for check in found.checks if check.problem]
+        if problems:
+            first, *others = problems
+            raise replace(first, errors=(*first.errors, *(error.message for error in others)))
+        told = count(len(found.checks), "artifact")
+        if found.left_out:
+            told += f", {len(found.left_out)} left out by without"
+        if unasked:
+            raise NotLookedAt(f"{told}, {len(unasked)} not looked at: {unasked[0]}")
+        named = found.checks[0].artifact if source.references else None
+        return named.label if named else told
+
+    def _deployed_by(
+        self, resolve: Callable[[str, str], Artifact]
+    ) -> Callable[[str, Sources], Iterator[Check]]:
+        """Return what makes checks of a manifest; its images are not asked about at once."""
+        digests = self._settings.require_digests
+        return Deployment(
+            self._memo, bases(self._config), resolve, lambda jobs: None, require_digests=digests
+        ).checks
+
+    @cached_property
+    def _memo(self) -> Memo:
+        memo = ProcessMemo()
+        if STANDARD_INPUT in self._settings.manifest:
+            memo.once(KEY, partial(standard_input, self._config))
+        return memo
+
+    @cached_property
+    def _references(self) -> References:
+        return References(self._memo, bases(self._config), self._look_up, self._by_a_plugin)
+
+    def _look_up(self, reference: Reference, claim: Claim) -> Fingerprint:
+        if self._settings.offline:
+            raise offline_image(reference)
+        whom = "its registry" if reference.kind == "oci" else "the container engine"
+        raise NotLookedAt(f"{whom} is asked about {reference.value} by the run alone")
+
+    def _by_a_plugin(self, reference: str) -> Fingerprint | None:
+        for one in hooks.implementations(self._config, hooks.FINGERPRINT):
+            raise NotLookedAt(f"the hook {one} is asked about {reference} by the run alone")
+        return None
+
+    def _scope(self) -> str:
+        if scope := self._settings.scope:
+            return str(scope)
+        if GATE in (name.partition("::")[0] for name in self._config.args):
+            raise usage_error(
+                pytest.UsageError(
+                    "nothing says what artifacts are to be judged against; name "
+                    "--kosli-environment, --kosli-policy or --kosli-flow"
+                )
+            )
+        raise NotLookedAt("no setting names one, so the marks of tests have to")
 
     def unasked(self) -> Iterator[Line]:
         """Yield what Kosli has no answer for before it is asked about an artifact."""
@@ -318,7 +393,3 @@ def _environment_of(expression: str) -> str:
 
 def _named_nowhere() -> str:
     raise NotLookedAt("no setting names one; the marks of tests may")
-
-
-def _never_asked(reference: str, origin: str) -> Artifact:
-    raise LookupError(f"{origin} {reference} is not looked up here")
