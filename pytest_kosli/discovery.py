@@ -174,7 +174,7 @@ class Discovery:
         for named in given.named:
             if isinstance(named, Artifact):
                 there = named.environment
-                scope = _beside(given.beside, there) if there else group.judged_by
+                scope = beside(given.beside, there) if there else group.judged_by
                 yield Check(named.name, named, scope)
             else:
                 for check in self._guarded(named, self._reference, group):
@@ -222,7 +222,7 @@ class Discovery:
                 "snapshot", f"{environment.name}#{snapshot.index}", reported=entry.compliant
             )
             artifact = Artifact(entry.fingerprint, entry.name, origin, environment.name)
-            yield Check(entry.name, artifact, _beside(group.judged_by, environment.name))
+            yield Check(entry.name, artifact, beside(group.judged_by, environment.name))
 
     def _repo(self, repo: str, group: Sources) -> Iterator[Check]:
         for entry in self._client().live_artifacts(repo, provider=group.provider):
@@ -275,7 +275,7 @@ def _live(repo: str, entry: LiveArtifact, group: Sources) -> Check:
         return Check(entry.name, problem=problem)
     origin = Origin("repo", repo)
     artifact = Artifact(entry.fingerprint, entry.name, origin, entry.environment)
-    return Check(entry.name, artifact, _beside(group.judged_by, entry.environment))
+    return Check(entry.name, artifact, beside(group.judged_by, entry.environment))
 
 
 def _by(given: Given, check: Check) -> Check:
@@ -287,7 +287,7 @@ def _by(given: Given, check: Check) -> Check:
     return replace(check, problem=replace(check.problem, message=told))
 
 
-def _beside(named: Scope, environment: str) -> Scope:
+def beside(named: Scope, environment: str) -> Scope:
     """Return the scope named beside a snapshot or repo, or else where the artifact runs."""
     if named.environment or named.policies:
         return named

@@ -118,6 +118,7 @@ def lie(**changes: object) -> Callable[[dict[str, Any]], None]:
 
 
 PROD = ("--kosli-environment=prod",)
+PINNED = f"payments=sha256:{PAYMENTS}"
 SNAPSHOT = ("--kosli-snapshot=prod",)
 HTTPS = {"KOSLI_HOST": "https://localhost:9"}
 ASKED = ("connection", "token", "organisation", "clock", "environment prod", "policies of prod")
@@ -480,7 +481,7 @@ BROKEN = {
         "scope",
         "nothing says what artifacts are to be judged against; name --kosli-environment",
         "usage-error",
-        ("--pyargs", "pytest_kosli.gate", f"--kosli-artifact=payments=sha256:{PAYMENTS}"),
+        ("--pyargs", "pytest_kosli.gate", f"--kosli-artifact={PINNED}"),
     ),
     "a dry run that has to be live": Broken(
         "require",
@@ -788,9 +789,68 @@ def test_of_a_repository_what_runs_where_it_is_judged_is_counted(visit: Visit) -
     assert "repo acme/payments" in told.to_mend()
 
 
-# Artifacts and manifests.
+# Environments: those that judge need policies.
 
-PINNED = f"payments=sha256:{PAYMENTS}"
+
+def test_an_environment_that_judges_nothing_is_not_looked_at(visit: Visit, online: Sandbox) -> None:
+    (visit.pytester.path / ".kosli.yml").write_text("environment: beta\n")
+    visit.setenv("HOME", str(visit.pytester.path))
+    told = visit("--kosli-snapshot=staging")
+    assert told.ret == 0, told.text
+    assert told.lines["environment beta"] == (
+        State.UNSEEN.value,
+        "nothing that a setting names is judged by it; what marks name may be",
+    )
+    assert told.state("policies of staging") == State.OK.value
+    assert not [request for request in online.requests if request.path.endswith("/beta")]
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--kosli-snapshot=staging", f"--kosli-artifact={PINNED}")]
+)
+def test_an_environment_further_down_judges_artifacts_and_what_marks_name(
+    visit: Visit, arguments: tuple[str, ...]
+) -> None:
+    (visit.pytester.path / ".kosli.yml").write_text("environment: beta\n")
+    visit.setenv("HOME", str(visit.pytester.path))
+    assert visit(*arguments).to_mend() == ["policies of beta", "reports of beta"]
+
+
+@pytest.mark.parametrize("scope", ["--kosli-environment=prod", "--kosli-policy=provenance"])
+def test_an_environment_whose_artifacts_others_judge_needs_no_policies(
+    visit: Visit, online: Sandbox, scope: str
+) -> None:
+    online.fault("environments/acme/staging", lie=lie(policies=[]))
+    told = visit("--kosli-snapshot=staging", scope)
+    assert told.ret == 0, told.text
+    assert told.state("reports of staging") == State.OK.value
+    assert "policies of staging" not in told.lines
+    assert visit("--kosli-snapshot=staging").to_mend() == ["policies of staging"]
+
+
+def test_environments_where_a_repository_runs_judge_it(visit: Visit, online: Sandbox) -> None:
+    online.fault("environments/acme/staging", lie=lie(policies=[], last_reported_at=1.0))
+    told = visit("--kosli-repo=acme/payments")
+    assert told.to_mend() == ["policies of staging"], told.text
+    assert told.state("policies of prod") == State.OK.value
+    assert "reports of prod" not in told.lines
+    assert "environment staging" not in visit("--kosli-repo=acme/payments", *PROD).lines
+
+
+def test_an_environment_may_judge_what_is_named_elsewhere(visit: Visit, online: Sandbox) -> None:
+    online.fault("environments/acme/staging", lie=lie(policies=[]))
+    visit.pytester.makeini("[pytest]\nkosli_environment = prod\nkosli_snapshot = staging")
+    assert "policies of staging" not in visit().lines
+    assert visit("--kosli-repo=acme/payments").to_mend() == ["policies of staging"]
+
+
+def test_environments_that_group_each_other_are_told_once(visit: Visit, online: Sandbox) -> None:
+    online.fault("environments/acme/everywhere", lie=lie(included_environments=["everywhere"]))
+    told = visit("--kosli-environment=everywhere")
+    assert told.said("environment everywhere") == "exists, logical, groups everywhere"
+
+
+# Artifacts and manifests.
 
 
 def test_artifacts_are_looked_for_where_they_were_named(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from pytest_kosli.api.host import BASE_PATH, Exchange, Token
 from pytest_kosli.api.http import Http, ca_bundle
 from pytest_kosli.api.kosli import KosliClient, parse_expression
 from pytest_kosli.deployment import KEY, STANDARD_INPUT, Deployment, standard_input
-from pytest_kosli.discovery import Check, Discovery, Sources
+from pytest_kosli.discovery import Check, Discovery, Sources, beside
 from pytest_kosli.doctor.findings import (
     check_clock,
     check_file,
@@ -80,7 +80,9 @@ class _Visit:
         }
         self._known: dict[str, Environment] = {}
         self._told: set[str] = set()
+        self._parts: set[tuple[str, bool, bool]] = set()
         self._reports: list[str] = []
+        self._judges: list[str] = []
         self._reply = Reply(0, b"")
 
     def _look(self, about: str, find: Callable[[], str], *needs: str) -> Line:
@@ -254,28 +256,58 @@ class _Visit:
 
     def environments(self) -> Iterator[Line]:
         """Yield what is to be said of each environment that a setting names."""
-        names = [self._settings.environment, *map(_environment_of, self._settings.snapshot)]
-        for name in names:
-            if name:
-                yield from self._environment(name)
-        if not any(names):
+        snapshots = [name for name in map(_environment_of, self._settings.snapshot) if name]
+        for name in self._judging(snapshots):
+            yield from self._environment(name)
+        for name in snapshots:
+            yield from self._environment(name, judges=False)
+        named = self._settings.environment
+        about = f"environment {named}"
+        if named and about not in self._told:
+            yield Line(
+                State.UNSEEN,
+                about,
+                "nothing that a setting names is judged by it; what marks name may be",
+            )
+        if not named and not snapshots:
             yield self._look("environments", _named_nowhere, "environment")
 
-    def _environment(self, name: str) -> Iterator[Line]:
-        if name in self._told:
+    def _judging(self, snapshots: Sequence[str]) -> Iterator[str]:
+        """Yield the environments that a run judges by, as far as settings alone tell."""
+        settings = self._settings
+        kinds = [kind for kind in KINDS if getattr(settings, kind)]
+        scopes = [settings.judged_by(kind) for kind in kinds] or [settings.scope]
+        if snapshots:
+            named = settings.judged_by("snapshot")
+            scopes += [beside(named, name) for name in snapshots]
+        return (scope.environment for scope in scopes if scope.environment)
+
+    def _environment(
+        self, name: str, *, judges: bool = True, reported: bool = True
+    ) -> Iterator[Line]:
+        """Yield whether an environment is there, and what it has to have for its part in a run."""
+        if (name, judges, reported) in self._parts:
             return
-        self._told.add(name)
+        self._parts.add((name, judges, reported))
         about = f"environment {name}"
-        yield self._look(about, partial(self._exists, name), "organisation")
+        yield from self._once(about, partial(self._exists, name), "organisation")
         found = self._known.get(name, Environment(name))
         if found.type == "logical":
             for included in found.included_environments or ():
-                yield from self._environment(included)
+                yield from self._environment(included, judges=judges, reported=reported)
             return
-        policies = partial(check_policies, found, self._settings.require_policies)
-        reports = partial(check_reports, found, self._settings.max_snapshot_age)
-        yield self._look(f"policies of {name}", policies, about, "require_policies")
-        yield self._look(f"reports of {name}", reports, about, "max_snapshot_age")
+        if judges:
+            policies = partial(check_policies, found, self._settings.require_policies)
+            yield from self._once(f"policies of {name}", policies, about, "require_policies")
+        if reported:
+            reports = partial(check_reports, found, self._settings.max_snapshot_age)
+            yield from self._once(f"reports of {name}", reports, about, "max_snapshot_age")
+
+    def _once(self, about: str, find: Callable[[], str], *needs: str) -> Iterator[Line]:
+        """Yield the line about a thing, if it was not told before."""
+        if about not in self._told:
+            self._told.add(about)
+            yield self._look(about, find, *needs)
 
     def _exists(self, name: str) -> str:
         found = self._known[name] = self._client.environment(name)
@@ -289,6 +321,9 @@ class _Visit:
             for text in getattr(settings, kind):
                 find = partial(self._found, named_by(settings, kind, (text,)))
                 yield self._look(f"{kind} {text}", find, *self._stands_on(kind, text))
+        for name in filter(None, self._judges):
+            # Those of a repository: what runs there is known without a report that is new.
+            yield from self._environment(name, reported=False)
         if settings.artifact or settings.manifest:
             yield self._look("scope", self._scope, *self._stands_on("artifact"), *SCOPES, "flow")
 
@@ -314,6 +349,7 @@ class _Visit:
         age = self._settings.max_snapshot_age
         discovery = Discovery(lambda: self._client, resolve, age, self._deployed_by(resolve))
         found = discovery.find([source])
+        self._judges += [check.scope.environment or "" for check in found.checks]
         problems = [check.problem for check in found.checks if check.problem]
         if problems:
             first, *others = problems
