@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_kosli import answers, options
+from pytest_kosli import answers, model, options
 from pytest_kosli.explain import explain, no_verdict, sentence
 from pytest_kosli.model import Artifact, NoVerdict, Outcome, Question, Reason, Scope, Verdict
 from tests.documents import (
@@ -42,7 +42,8 @@ DOCUMENTS = [
     README,
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted(DOCS.glob("*.md")),
+    ROOT / "SECURITY.md",
+    *sorted(DOCS.rglob("*.md")),
 ]
 
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -131,20 +132,23 @@ def verdict(outcome: Outcome) -> Verdict:
     return Verdict(outcome, question, Artifact("0" * 64, "web"), (Reason("unexplained"),))
 
 
+def addresses() -> set[str]:
+    """Return every address that a message of ours can end with."""
+    found = {NoVerdict(code, "").docs for code in CODES}
+    found |= {explain(verdict(outcome))[-1].split()[-1] for outcome in REFUSING}
+    for path in PACKAGE.rglob("*.py"):
+        anchors = re.findall(r"\{DOCS\}(#[a-z-]+)", path.read_text("utf-8"))
+        found |= {model.DOCS + anchor for anchor in anchors}
+    return found
+
+
 def test_every_status_leads_to_a_code_of_the_table() -> None:
     assert {answers._code(status) for status in range(201, 600)} == set(answers.TODO)
 
 
 def test_each_code_and_each_refusing_outcome_has_its_heading_and_no_heading_is_left_over() -> None:
-    links = [NoVerdict(code, "").docs for code in CODES]
-    links += [explain(verdict(outcome))[-1] for outcome in REFUSING]
-    links += [
-        link
-        for path in PACKAGE.rglob("*.py")
-        for link in re.findall(r"\{DOCS\}(#[a-z-]+)", path.read_text("utf-8"))
-    ]
-    links = sorted({link.rpartition("#")[2] for link in links})
-    assert links == sorted(sections(ERRORS))
+    named = {address.removeprefix(f"{model.DOCS}#") for address in addresses()}
+    assert sorted(named) == sorted(sections(ERRORS))
     assert [slug(heading) for heading in sections(ERRORS)] == list(sections(ERRORS))
 
 
