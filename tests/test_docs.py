@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from pytest_kosli import answers, model, options
 from pytest_kosli.explain import explain, no_verdict, sentence
@@ -201,6 +202,13 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         assert file.is_file(), target
         if anchor:
             assert anchor in [slug(heading) for heading in headings(file)], target
+
+
+@each_document
+def test_every_row_belongs_to_a_table(path: Path) -> None:
+    tokens = MarkdownIt("commonmark").enable("table").parse(path.read_text("utf-8"))
+    texts = [token.content for token in tokens if token.type == "inline"]
+    assert [text for text in texts if text.startswith("|")] == []
 
 
 @each_document
