@@ -1008,7 +1008,23 @@ def test_the_command_prints_its_address_and_serves_until_it_is_killed() -> None:
         connection.close()
         process.terminate()
         assert process.wait(timeout=10) != 0
-        assert process.communicate() == ("", "")
+        output, told = process.communicate()
+        assert (output, {line.split()[0] for line in told.splitlines()}) == ("", {"export"})
+
+
+def test_the_command_says_what_a_shell_has_to_export_to_ask_it() -> None:
+    with serve("--data", "acme") as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        process.terminate()
+        _, told = process.communicate(timeout=10)
+    assert told.splitlines() == [
+        f"export KOSLI_HOST={url}",
+        "export KOSLI_API_TOKEN=acme-sandbox-token",
+        "export KOSLI_ORG=acme",
+        f"export CODEALIVE_BASE_URL={url}",
+        "export CODEALIVE_API_KEY=acme-codealive-key",
+    ]
 
 
 def test_the_command_refuses_unknown_data() -> None:
