@@ -189,6 +189,14 @@ def test_every_reason_is_in_the_reference() -> None:
     assert {code for code in documented if sentence(Reason(code)) == fallback} == {"unexplained"}
 
 
+def test_every_room_of_the_house_is_on_its_map_and_no_other() -> None:
+    rooms = sections(DOCS / "architecture.md")["The rooms"]
+    first = "".join(re.findall(r"^\| (`.*?) \|", rooms, re.MULTILINE))
+    files = {path.name for path in PACKAGE.glob("[!_]*.py")}
+    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    assert sorted(re.findall(r"`([\w./]+)`", first)) == sorted(files | folders)
+
+
 # Links and anchors.
 
 
