@@ -18,7 +18,6 @@ import pytest
 
 from pytest_kosli.api.names import DEFAULT_HOST, NAME, PROVIDERS
 
-
 ENVIRON: pytest.StashKey[Mapping[str, str]] = pytest.StashKey()
 """The environment that a run began with: what a test does to it must not decide who is asked."""
 
