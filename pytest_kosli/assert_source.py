@@ -37,7 +37,6 @@ from pytest_kosli.source import (
     Unasked,
     Wanted,
     choose,
-    described,
     explain,
     is_from,
     judge,
@@ -317,8 +316,7 @@ def _bad_where(why: str) -> NoVerdict:
 def _facts(finding: Finding, built: Built, want: Wanted, choice: Choice) -> Facts:
     """Return what a report carries about one file: texts, numbers, booleans and lists, no source.
 
-    ``lines`` are the numbers of the lines that must not be there; ``pin`` is ``commit``,
-    ``branch`` or ``none``; ``sha256`` is that of the text that was judged.
+    ``pin`` is ``commit``, ``branch`` or ``none``; ``sha256`` is that of the text that was judged.
     """
     one = finding.source
     loose = one.found and one.pin is Pin.NONE
@@ -328,25 +326,17 @@ def _facts(finding: Finding, built: Built, want: Wanted, choice: Choice) -> Fact
         "outcome": DOES_NOT_HOLD if finding.failures else HOLDS,
         "name": one.identifier,
         "label": one.identifier,
-        "repo": one.repo,
-        "path": one.path,
-        "symbol": one.symbol,
-        "found": one.found,
         "data_source": one.data_source,
-        "data_source_id": one.data_source_id,
         "branch": one.branch,
         "commit": one.commit,
         "pin": one.pin.value,
-        "where": described(one, choice),
         "sha256": one.sha256,
         "artifact": built.artifact,
         "fingerprint": built.fingerprint,
-        "built_from": {"commit": built.commit, "branch": built.known_branch},
         "contains": [text.shown for text in want.contains],
         "lacks": [text.shown for text in want.lacks],
         "expected_sha256": want.sha256,
         "failures": [clean(failure.told, 600) for failure in finding.failures],
-        "lines": sorted({line for failure in finding.failures for line in failure.lines}),
         "reason": clean(finding.failures[0].told) if finding.failures else "",
         "refused": bool(finding.failures),
         "replayed": one.replayed,

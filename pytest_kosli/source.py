@@ -551,13 +551,13 @@ def _rows(source: Source, built: Built, choice: Choice) -> Iterator[str]:
         commit = f", commit {built.commit[:7]}" if built.commit else ""
         branch = f" ({built.known_branch})" if built.known_branch else ""
         yield from _wrapped(f"{built.artifact}{commit}{branch}", "artifact  ")
-    yield from _wrapped(described(source, choice), "source    ")
+    yield from _wrapped(_described(source, choice), "source    ")
     yield f"pin       {source.pin.value}"
     if built.commit_url:
         yield f"commit    {clean(built.commit_url)}"
 
 
-def described(source: Source, choice: Choice) -> str:
+def _described(source: Source, choice: Choice) -> str:
     """Return where a text comes from, and that it is a branch as indexed."""
     name = source.data_source or (choice.data_source.name if choice.data_source else "")
     index = f'data source "{name}"' if name else "data source unknown"
