@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pytest_kosli.fingerprint import file, local
+from pytest_kosli.fingerprint import file, local, of_directory
 from pytest_kosli.fingerprint.reference import parse
 from pytest_kosli.fingerprint.watch import Watch
 from pytest_kosli.model import NoVerdict
@@ -170,6 +175,50 @@ def test_names_that_are_not_utf8_are_left_out_as_before(tmp_path: Path) -> None:
     assert not has_changed(watched)
     Path(os.fsdecode(odd)).write_text("y")
     assert not has_changed(watched)
+
+
+NAMES = st.sampled_from(["a", "b", "c.log", "x*", ".kosli_ignore", "s/a", "s/d.log", "s/t/x*"])
+DEEDS = st.sampled_from(["*.log", "x\\*", "s/a", "link", "move", "gone", "folder"])
+
+
+def do(root: Path, name: str, deed: str) -> None:
+    place = root / name
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if deed == "link":
+            place.symlink_to("a")
+        elif deed == "move":
+            os.replace(place, root / "a")
+        elif deed == "gone":
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        elif deed == "folder":
+            place.mkdir()
+        else:
+            place.write_text(deed)
+
+
+@given(
+    st.lists(st.tuples(NAMES, DEEDS), min_size=5, max_size=15),
+    st.lists(st.tuples(NAMES, DEEDS), max_size=3),
+    st.sampled_from([(), ("*.log",), ("**/*.log",), ("**/x*",), ("s", ".kosli_ignore"), ("**/a",)]),
+)
+@settings(deadline=None)
+def test_a_look_finds_what_a_hash_finds(
+    first: list[tuple[str, str]], then: list[tuple[str, str]], exclude: tuple[str, ...]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make(root, {"d/always": ""})
+        for name, deed in first:
+            do(root / "d", name, deed)
+        with suppress(NoVerdict):
+            before = of_directory("d", exclude=exclude, base=root).sha256
+            watched, now = watch(root, "dir:d", *exclude), ""
+            for name, deed in then:
+                do(root / "d", name, deed)
+            with suppress(NoVerdict):
+                now = of_directory("d", exclude=exclude, base=root).sha256
+            assert has_changed(watched) == (now != before)
 
 
 def test_the_stamp_of_a_file_is_from_before_it_was_read(
