@@ -37,6 +37,12 @@ def out(result: pytest.RunResult) -> str:
     return "\n".join(result.outlines)
 
 
+def is_told(what: str, result: pytest.RunResult) -> bool:
+    """Return whether a sentence is in the output, wherever its lines end."""
+    whole = out(result).replace("\nE  ", "\n")
+    return "".join(what.split()) in "".join(whole.split())
+
+
 def code_of(references: References, reference: str, origin: str = "call") -> str:
     with pytest.raises(NoVerdict) as told:
         references.artifact(reference, origin)
@@ -61,7 +67,8 @@ def test_each_of_two_equal_files_is_watched(together: Suite, pytester: pytest.Py
     result = together("--kosli-require=1", "-rA")
     result.assert_outcomes(passed=1, errors=1)
     assert "deployed" not in out(result)
-    result.stdout.fnmatch_lines(["*no verdict (file_changed)", "*b.whl has changed since its *"])
+    assert is_told("no verdict (file_changed)", result)
+    assert is_told("/b.whl has changed since its fingerprint was taken", result)
 
 
 def test_what_changed_does_not_stand_in_the_way_of_what_did_not(
@@ -117,7 +124,7 @@ def test_a_folder_that_a_test_rewrites_gets_no_verdict(
     result = together(*flags, "-rA")
     result.assert_outcomes(passed=1, errors=1)
     assert "deployed" not in out(result)
-    result.stdout.fnmatch_lines(["*no verdict (file_changed)", "*build has changed since its *"])
+    assert is_told("/build has changed since its fingerprint was taken", result)
 
 
 @pytest.mark.usefixtures("build")
@@ -135,7 +142,7 @@ def test_a_call_about_a_folder_that_was_rewritten_gets_no_verdict(
     """)
     result = both()
     result.assert_outcomes(errors=1)
-    assert "build has changed since" in out(result)
+    assert is_told("/build has changed since", result)
 
 
 def test_the_fixture_gives_no_old_fingerprint(both: Suite, pytester: pytest.Pytester) -> None:
@@ -169,7 +176,7 @@ def test_a_file_that_changes_while_kosli_is_asked_gets_no_verdict(
         monkeypatch.setenv("KOSLI_HOST", slow.url)
         result = both()
     result.assert_outcomes(errors=1)
-    assert "a.whl has changed since" in out(result)
+    assert is_told("/a.whl has changed since", result)
 
 
 def test_a_call_s_path_starts_in_the_folder_of_its_moment(
