@@ -269,9 +269,10 @@ def _denies(rule: RuleEvaluation) -> bool:
 
 
 def _is_failure(found: Resolution) -> bool:
-    status = (found.context or {}).get("artifact_status")
-    satisfied_by = found.type == "rule_satisfied" and status not in (None, "", COMPLIANT)
-    return satisfied_by or found.type in FAILING
+    """Return whether a resolution fails its rule, or satisfies it by a trail that is not good."""
+    if found.type == "rule_satisfied":
+        return (found.context or {}).get("artifact_status") not in (None, "", COMPLIANT)
+    return found.type in FAILING
 
 
 def _flow_holds(flow: FlowAnswer) -> bool:

@@ -261,8 +261,10 @@ class KosliClient(Client):
         found = self._get(
             ("environments", self.org, name), Environment, about, cassette=f"environments/{name}"
         )
-        if found.name != name or found.org not in (None, self.org):
-            raise _other(about, f"environment {found.name} of organisation {found.org}")
+        if found.name != name:
+            raise _other(about, f"environment {found.name}")
+        if found.org not in (None, self.org):
+            raise _other(about, f"environment {name} of organisation {found.org}")
         return found
 
     def _get(

@@ -77,8 +77,8 @@ def _live(client: KosliClient, request: Request) -> object:
 
 def _snapshot(client: KosliClient, request: Request) -> object:
     _, _, environment, which = request.segments
-    # The reply is at hand; what is asked for matters only where it must come back.
-    found = client.snapshot(environment + (f"#{which}" if which.isdigit() else ""))
+    at = f"#{which}" if which.isdigit() else which.removeprefix("-1")
+    found = client.snapshot(environment + at)
     return msgspec.structs.replace(found, html_url=None)
 
 

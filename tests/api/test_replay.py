@@ -47,10 +47,11 @@ def test_a_reply_is_judged_on_the_very_question_that_was_asked(name: str) -> Non
 @pytest.mark.parametrize("which", ["-1", "7", "~1", "@{2.hours.ago}"])
 def test_a_snapshot_is_read_however_it_was_asked_for(which: str) -> None:
     request = Request(("snapshots", "acme", "prod", which))
-    found = substance(request, reply(SNAPSHOT))
+    snapshot = SNAPSHOT | {"is_latest": which == "-1"}
+    found = substance(request, reply(snapshot))
     assert isinstance(found, Snapshot)
     assert [one.fingerprint for one in found.artifacts] == [OURS]
-    other: Any = substance(request, reply(SNAPSHOT | {"index": 8}))
+    other: Any = substance(request, reply(snapshot | {"index": 8}))
     assert other == (("mismatch", 200) if which == "7" else msgspec.structs.replace(found, index=8))
 
 
