@@ -81,6 +81,13 @@ def judge(
     return verdict
 
 
+RENEW = {
+    "the recording": "Record it again, or raise --kosli-max-age.",
+    "the verdict": "Have Kosli evaluate it again, or raise --kosli-max-age.",
+    "the allow-listing": "Allow it again in Kosli, or raise --kosli-allow-list-max-age.",
+}
+
+
 def check_age(
     verdict: Verdict,
     *,
@@ -95,19 +102,16 @@ def check_age(
     """
     heard = verdict.received_at or now
     about = f"{clean(verdict.artifact.label)} against {verdict.question.scope}"
-    dates: list[tuple[str, datetime | None, datetime, float | None, str]] = []
+    dates: list[tuple[str, datetime | None, datetime, float | None]] = []
     if verdict.replayed:
-        todo = "Record it again, or raise --kosli-max-age."
-        dates.append(("the recording", heard, now, max_age, todo))
+        dates.append(("the recording", heard, now, max_age))
     if verdict.outcome is not Outcome.UNKNOWN_ARTIFACT:
-        todo = "Have Kosli evaluate it again, or raise --kosli-max-age."
-        dates.append(("the verdict", verdict.evaluated_at, heard, max_age, todo))
+        dates.append(("the verdict", verdict.evaluated_at, heard, max_age))
     if listed := verdict.allow_listing:
-        todo = "Allow it again in Kosli, or raise --kosli-allow-list-max-age."
-        dates.append(("the allow-listing", listed.at, heard, allow_list_max_age, todo))
-    for what, date, against, limit, todo in dates:
+        dates.append(("the allow-listing", listed.at, heard, allow_list_max_age))
+    for what, date, against, limit in dates:
         if limit is not None and (why := _too_old(date, against, limit)):
-            raise NoVerdict("too_old", f"{about}: {what} {why}", todo, status=verdict.status)
+            raise NoVerdict("too_old", f"{about}: {what} {why}", RENEW[what], status=verdict.status)
 
 
 def is_late(verdict: Verdict) -> bool:
