@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_kosli.api.names import DEFAULT_HOST, NAME, PROVIDERS
+from pytest_kosli.names import DEFAULT_HOST, NAME, PROVIDERS
 
 ENVIRON: pytest.StashKey[Mapping[str, str]] = pytest.StashKey()
 """The environment that a run began with: what a test does to it must not decide who is asked."""

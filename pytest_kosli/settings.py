@@ -15,8 +15,8 @@ import pytest
 
 from pytest_kosli import configfile
 from pytest_kosli.api.host import Token
-from pytest_kosli.api.names import DEFAULT_HOST
 from pytest_kosli.model import NoVerdict, Scope
+from pytest_kosli.names import DEFAULT_HOST
 from pytest_kosli.options import CODEALIVE, ROWS, Level, Row, shown
 
 REGIONS = (DEFAULT_HOST, "https://app.us.kosli.com")

@@ -12,13 +12,14 @@ import pytest_kosli
 
 HOUSE = Path(pytest_kosli.__file__).parent
 
-GROUND = {"model", "text", "shape"}
+GROUND = {"model", "names", "text", "shape"}
 CLIENT = GROUND | {"answers", "judge", "api.host", "fingerprint"}
 
 # From the ground: a room, and the rooms it may import when it is loaded or later. What is not
 # listed is a pytest room, on top: it may import all of these.
 FLOORS: dict[str, set[str]] = {
     "model": set(),
+    "names": set(),
     "shape": set(),
     "text": set(),  # other people's text made harmless: below every room that shows some
     "explain": GROUND,
@@ -35,11 +36,11 @@ FLOORS: dict[str, set[str]] = {
     "report": GROUND | {"explain", "__init__"},
     "configfile": {"options"},  # ~/.kosli.yml: read by settings alone
     # The table. Checks of addresses are the client's, kinds of reports the reports'.
-    "options": {"model", "text", "api", "report"},
+    "options": {"model", "names", "text", "api", "report"},
 }
 
-PYTEST_FREE = {"model", "text", "shape", "explain", "answers", "judge", "source", "drift", "api",
-               "fingerprint", "manifest", "waiting", "ledger", "discovery",
+PYTEST_FREE = {"model", "names", "text", "shape", "explain", "answers", "judge", "source",
+               "drift", "api", "fingerprint", "manifest", "waiting", "ledger", "discovery",
                "configfile"}  # fmt: skip
 LIBRARIES = {
     "requests": {"api.http"},

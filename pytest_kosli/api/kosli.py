@@ -25,7 +25,6 @@ from pytest_kosli.answers import (
     Snapshot,
 )
 from pytest_kosli.api.host import Client, Exchange, Token
-from pytest_kosli.api.names import DEFAULT_HOST, FIRST, NAME, OTHER, PROVIDERS
 from pytest_kosli.judge import check_age, judge
 from pytest_kosli.model import (
     REPLY_LIMIT,
@@ -37,6 +36,7 @@ from pytest_kosli.model import (
     Scope,
     Verdict,
 )
+from pytest_kosli.names import DEFAULT_HOST, FIRST, NAME, OTHER, PROVIDERS
 from pytest_kosli.shape import several
 from pytest_kosli.text import clean
 
