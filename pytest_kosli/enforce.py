@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -12,15 +11,7 @@ from pytest_kosli.answers import ArtifactDetails
 from pytest_kosli.discovery import Check
 from pytest_kosli.explain import explain_all
 from pytest_kosli.fixtures import CURRENT
-from pytest_kosli.model import (
-    Artifact,
-    KosliError,
-    NotChecked,
-    NotCompliant,
-    NoVerdict,
-    Outcome,
-    Verdict,
-)
+from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict, Outcome, Verdict
 from pytest_kosli.report.facts import Facts, facts_of
 from pytest_kosli.run import Run
 
@@ -49,7 +40,7 @@ class Enforcer:
 
     def foresee(self, items: Iterable[pytest.Item]) -> Iterator[Verdict | NoVerdict]:
         """Yield what will stand against items when they are set up; nothing is noted on them."""
-        unchanged = cache(self._run.references.verify)
+        looked_at: set[str] = set()
         for item in items:
             try:
                 checks = self._run.checks(item)
@@ -58,7 +49,7 @@ class Enforcer:
                 continue
             for check in checks:
                 try:
-                    verdict = self._verdict(check, unchanged)
+                    verdict = self._verdict(check, looked_at)
                 except NoVerdict as error:
                     yield error
                 else:
@@ -92,12 +83,12 @@ class Enforcer:
             raise self._note(Check(name), skipped, by) from None
         except NoVerdict as error:
             raise self._note(Check(name), error, by) from None
-        unchanged = cache(self._run.references.verify)
+        looked_at: set[str] = set()
         verdicts: list[Verdict] = []
         problems: list[NoVerdict] = []
         for check in asked:
             try:
-                verdicts.append(self._note(check, self._verdict(check, unchanged), by))
+                verdicts.append(self._note(check, self._verdict(check, looked_at), by))
             except NoVerdict as error:
                 problems.append(self._note(check, error, by))
         refused = tuple(verdict for verdict in verdicts if self._refuses(verdict))
@@ -108,13 +99,19 @@ class Enforcer:
             raise problems[0]
         return verdicts
 
-    def _verdict(self, check: Check, unchanged: Callable[[Artifact], None]) -> Verdict:
+    def _verdict(self, check: Check, looked_at: set[str]) -> Verdict:
+        """Return the verdict on a check; what was hashed for it is looked at once, and then noted.
+
+        That comes last: to ask may take its time.
+        """
         if check.problem is not None:
             raise check.problem
         assert check.artifact is not None  # noqa: S101 - a check without a problem has one
         question = self._run.ledger.client.question(check.artifact, check.scope)
         verdict = self._run.ledger.verdict(question, check.artifact)
-        unchanged(check.artifact)  # Last: to ask may take its time.
+        if (hashed := check.artifact.origin.hashed) and hashed not in looked_at:
+            self._run.references.verify(check.artifact)
+            looked_at.add(hashed)
         return verdict
 
     def _refuses(self, verdict: Verdict) -> bool:
