@@ -180,7 +180,11 @@ def offline(folder: Path, number: int, times: int) -> None:
         lambda: run(bare, environ, "-p", "no:xdist"),
     )
     each = (replayed.wall - plain.wall) / number * 1000
-    print(f"offline: {number} questions: {each:.2f} ms each beyond pytest (goal 1.00)")
+    ratio = replayed.wall / plain.wall
+    print(
+        f"offline: {number} questions: {each:.2f} ms each beyond pytest (goal 1.00), "
+        f"{ratio:.2f} x bare pytest"
+    )
 
 
 def shared(folder: Path, number: int) -> None:
