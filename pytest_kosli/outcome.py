@@ -96,12 +96,16 @@ def _excused(
 ) -> KosliError | None:
     """Fail a report that an xfail excuses, where it is ours that another exception hides.
 
-    unittest's expectedFailure keeps the exception to itself; then the facts tell of it.
+    unittest's expectedFailure and plugins keep the exception to themselves; then the facts tell of
+    it. A test that has caught it, and fails by an exception of its own, is excused as any other.
     """
-    if not (report.skipped and hasattr(report, "wasxfail") and call.excinfo):
+    if not (report.skipped and hasattr(report, "wasxfail")):
         return None
-    hidden = (one for one in _behind(call.excinfo.value) if not isinstance(one, NotChecked))
-    error = next(hidden, None) or next(filter(None, map(_told_by, facts)), None)
+    raised = call.excinfo.value if call.excinfo else None
+    hidden = (one for one in _behind(raised) if not isinstance(one, NotChecked))
+    error = next(hidden, None)
+    if error is None and (raised is None or isinstance(raised, pytest.xfail.Exception)):
+        error = next(filter(None, map(_told_by, facts)), None)
     if error is not None:
         report.outcome = "failed"
         report.longrepr = "\n".join(_lines(error))
@@ -111,7 +115,8 @@ def _excused(
 def _told_by(fact: Facts) -> KosliError | None:
     """Return what a fact was noted about; None for one that stands against nothing."""
     if fact["refused"]:
-        return NotCompliant(f"{fact['label']} is refused: {fact['reason']}", ())
+        about = f"{fact['label']} against {fact['scope']}" if fact.get("scope") else fact["label"]
+        return NotCompliant(f"{about} is refused, and no xfail excuses it: {fact['reason']}", ())
     if fact["outcome"] == NO_VERDICT:
         return NoVerdict(fact["code"], fact["reason"], fact.get("todo", ""))
     return None

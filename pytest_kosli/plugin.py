@@ -92,9 +92,12 @@ class Promise:
 
 
 def _asks_for_verdicts(config: pytest.Config) -> bool:
-    """Return whether ``--kosli-require`` is there; pytest reads no flag behind ``--help``."""
-    typed = (str(argument).partition("=")[0] for argument in config.invocation_params.args)
-    return config.getoption("kosli_require") is not None or "--kosli-require" in typed
+    """Return whether whoever runs pytest asks for verdicts: an ini file's addopts may look only.
+
+    Read from what was typed, since pytest reads no flag behind ``--help``.
+    """
+    typed = [*config.invocation_params.args, *os.environ.get("PYTEST_ADDOPTS", "").split()]
+    return "--kosli-require" in {str(argument).partition("=")[0] for argument in typed}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -261,17 +264,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _unheard_marks(session: pytest.Session) -> list[str]:
     """Return the files whose ``pytestmark`` names our mark where pytest reads none."""
-    packages = {getattr(getattr(item, "module", None), "__package__", "") for item in session.items}
     named = session.config.pluginmanager.list_name_plugin()
     modules: list[Any] = [plugin for name, plugin in named if name.endswith("conftest.py")]
-    modules += [sys.modules[name] for name in packages if name in sys.modules]
+    modules += [sys.modules[name] for name in _packages(session.items) if name in sys.modules]
     return sorted(str(one.__file__) for one in modules if _is_marked(one))
 
 
+def _packages(items: Sequence[pytest.Item]) -> set[str]:
+    """Return the names of the packages that tests stand in, those around them as well."""
+    inner = {getattr(getattr(item, "module", None), "__name__", None) for item in items}
+    parts = [name.split(".") for name in inner if isinstance(name, str)]
+    return {".".join(one[:depth]) for one in parts for depth in range(1, len(one))}
+
+
 def _is_marked(module: Any) -> bool:
-    marks = getattr(module, "pytestmark", ())
+    marks = vars(module).get("pytestmark", ())
     each = marks if isinstance(marks, (list, tuple)) else [marks]
-    return any(getattr(mark, "name", "") == "kosli" for mark in each)
+    ours = (pytest.Mark, pytest.MarkDecorator)
+    return any(isinstance(mark, ours) and mark.name == "kosli" for mark in each)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

@@ -17,16 +17,16 @@ from pytest_kosli.api.kosli import KosliClient
 from pytest_kosli.discovery import Check
 from pytest_kosli.enforce import VERDICTS, Enforcer, note, take_facts, usage_error
 from pytest_kosli.explain import headline, no_verdict
-from pytest_kosli.fixtures import NAMES
+from pytest_kosli.fixtures import CURRENT, NAMES
 from pytest_kosli.flagged import Flagged
 from pytest_kosli.gate import Guard
 from pytest_kosli.handles import KosliArtifact
-from pytest_kosli.marker import DERIVED, Parametrised, Plan
+from pytest_kosli.marker import DERIVED, NAME, Parametrised, Plan
 from pytest_kosli.model import KosliError, NotCompliant, NoVerdict, Verdict
 from pytest_kosli.report import progress, terminal
 from pytest_kosli.report.facts import NO_VERDICT, Facts
 from pytest_kosli.report.properties import PREFIX, properties
-from pytest_kosli.report.record import Record
+from pytest_kosli.report.record import Record, against
 from pytest_kosli.run import KINDS, Run
 from pytest_kosli.settings import header
 from pytest_kosli.text import clean, count
@@ -134,7 +134,7 @@ class Session:
         if self._only_collects:
             return
         marked = [item for item in session.items if marker.demands(item)]
-        self.marked = {item.nodeid for item in marked}
+        self.marked = {item.nodeid for item in session.items if item.get_closest_marker(NAME)}
         for item in marked:
             item.keywords[xdist.TRACE] = True
         usage = self._not_meant(marked, unheard)
@@ -344,6 +344,8 @@ class Session:
             outcome.fail(item, report, _not_gated(item))
         if (last := _last_word(error, facts)) is not None:
             item.stash.setdefault(ENDED, (last, facts))
+        if call.when == "setup":
+            self._untold.pop(item.nodeid, None)  # an attempt before this one, which is final
         if report.failed and error is not None:
             self._untold[item.nodeid] = str(error).splitlines()[0]
         if marks or facts:
@@ -409,19 +411,27 @@ class Session:
 
     def told(self, report: pytest.TestReport) -> None:
         """Note, where the tests run, that a failure was passed on: plugins may keep a report."""
-        if report.outcome not in ("passed", "skipped"):
+        if report.failed:
             self._untold.pop(report.nodeid, None)
 
     @property
     def kept(self) -> list[str]:
-        """Return a sentence for each failure that was never passed on."""
+        """Return a sentence for each failure that no report tells of."""
         return [
-            f"{clean(nodeid)} failed ({clean(why)}), but a plugin kept its report to itself"
+            f"{clean(nodeid)} failed ({clean(why)}), but no report tells of it"
             for nodeid, why in self._untold.items()
         ]
 
+    def _end(self) -> None:
+        """Note what a test has learned that ``pytest.exit`` ended without a report."""
+        item = self.config.stash.get(CURRENT, None)
+        for fact in take_facts(item) if item else ():
+            if item and against(fact):
+                self._untold[item.nodeid] = f"{fact['label']} {against(fact)}"
+
     def leave(self) -> None:
         """Tell the controller, at the end of a worker, what reports do not tell."""
+        self._end()
         xdist.tell_controller(self.config, MARKED, sorted(self.marked))
         xdist.tell_controller(self.config, RECORDED, sorted(self.run.recorded))
         if failed := [*self.run.herald.problems, *self.kept]:
@@ -444,6 +454,7 @@ class Session:
         """Fail a run that is green by its tests but not by its record."""
         if self._stopped or self._only_collects:
             return
+        self._end()
         try:
             settings = self.run.settings
         except pytest.UsageError as error:

@@ -291,6 +291,14 @@ def test_no_addopts_keep_a_run_from_what_require_promises(
     assert "--kosli-require" in result.outlines[-2] + result.stderr.str()
 
 
+def test_a_look_at_the_tests_goes_with_require_in_addopts(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makeini("[pytest]\naddopts = --kosli-require=1\n")
+    pytester.makepyfile(REQUIRED)
+    assert alone("--collect-only").ret == 0
+
+
 @pytest.mark.parametrize("looks", ["--collect-only", "--fixtures", "--fixtures-per-test"])
 def test_a_look_at_the_tests_goes_with_require_in_the_ini_file(
     alone: Suite, pytester: pytest.Pytester, looks: str

@@ -412,14 +412,27 @@ def test_a_scope_is_what_the_mark_says_and_the_settings_fill_in_none_of_it(
 
 @pytest.mark.parametrize("place", ["conftest", "__init__"])
 @pytest.mark.parametrize("marks", ["{}", "[pytest.mark.usefixtures(), {}]"], ids=["one", "more"])
+@pytest.mark.parametrize("below", ["", "inner/"], ids=["beside", "above"])
 def test_a_mark_where_pytest_reads_none_is_a_usage_error(
-    both: Suite, pytester: pytest.Pytester, place: str, marks: str
+    both: Suite, pytester: pytest.Pytester, place: str, marks: str, below: str
 ) -> None:
     mark = marks.format(f'pytest.mark.kosli("sha256:{WEB}", environment="prod")')
-    files = {"__init__": "", "test_it": "def test_it(): pass\n"}
+    files = {"__init__": "", f"{below}__init__": "", f"{below}test_it": "def test_it(): pass\n"}
     files |= {place: f"import pytest\npytestmark = {mark}\n"}
     pytester.makepyfile(**{f"suite/{name}": text for name, text in files.items()})
     result = both()
     assert result.ret != 0
     told = "".join(result.outlines + result.errlines).replace("\nE  ", "")
     assert f"suite/{place}.py: pytest reads no pytestmark in a" in told
+
+
+def test_a_package_that_makes_its_names_is_left_alone(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        **{
+            "suite/__init__": "def __getattr__(name): raise RuntimeError(name)\n",
+            "suite/test_it": "def test_it(assert_compliant): pass\n",
+        }
+    )
+    assert "INTERNALERROR" not in alone().stdout.str()

@@ -556,6 +556,77 @@ def test_a_test_that_keeps_a_refusal_to_itself_is_named_however_it_ends(
     )
 
 
+def test_no_plugin_excuses_it_by_an_xfail_of_its_own(
+    both: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest("""
+        import pytest
+
+        @pytest.hookimpl(wrapper=True, trylast=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            if call.when == "call":
+                report.outcome, report.wasxfail = "skipped", "soft"
+            return report
+    """)
+    pytester.makepyfile(f"""
+        import contextlib
+
+        def test_it(assert_compliant):
+            with contextlib.suppress(AssertionError):
+                assert_compliant("sha256:{WEB}", environment="prod")
+    """)
+    result = both()
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
+
+
+def test_an_xfail_excuses_a_test_that_has_caught_a_refusal_and_fails_by_itself(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+        from pytest_kosli import NotCompliant
+
+        @pytest.mark.xfail
+        def test_it(assert_compliant):
+            with pytest.raises(NotCompliant):
+                assert_compliant("sha256:{WEB}", environment="prod")
+            assert False
+    """)
+    result = alone()
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(["0722a81 is non-compliant, but *::test_it xfailed"])
+
+
+@pytest.mark.parametrize("word", ["rerun", "known"])
+@pytest.mark.parametrize(
+    "asks",
+    [
+        f'@pytest.mark.kosli("sha256:{WEB}", environment="prod")\ndef test_it(): pass',
+        f'def test_it(assert_compliant): assert_compliant("sha256:{WEB}", environment="prod")',
+    ],
+    ids=["mark", "call"],
+)
+def test_no_outcome_of_a_plugin_takes_the_place_of_a_refusal(
+    both: Suite, pytester: pytest.Pytester, word: str, asks: str
+) -> None:
+    pytester.makeconftest(f"""
+        import pytest
+
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            if report.failed:
+                report.outcome = "{word}"
+            return report
+    """)
+    pytester.makepyfile(f"import pytest\n{asks}\n")
+    result = both()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*::test_it* failed (*0722a81*), but no report tells of it"])
+
+
 def test_an_xfail_still_excuses_the_test_itself(alone: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(f"""
         import pytest

@@ -76,6 +76,57 @@ def test_no_test_ends_the_run_well_over_a_refusal(
     result.stdout.fnmatch_lines([f"the run was ended with exit status 0, but *{told}"])
 
 
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [("prod", "is non-compliant"), ("nowhere", "has no verdict")],
+    ids=["refused", "no verdict"],
+)
+def test_no_test_ends_the_run_well_with_a_refusal_in_its_hands(
+    pytester: pytest.Pytester, online: Sandbox, scope: str, told: str
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        def test_it(assert_compliant):
+            try:
+                assert_compliant("sha256:{WEB}", environment="{scope}")
+            finally:
+                pytest.exit("all done", returncode=0)
+    """)
+    result = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:xdist")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([f"*::test_it failed (0722a81 {told}), but no report tells of it"])
+
+
+def test_a_test_that_takes_a_fixture_of_ours_does_not_stay_behind_either(
+    pytester: pytest.Pytester, online: Sandbox
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        def test_first():
+            pytest.exit("all done", returncode=0)
+
+        def test_it(assert_compliant):
+            assert_compliant("sha256:{WEB}", environment="prod")
+    """)
+    assert pytester.runpytest("-p", "no:cacheprovider", "-p", "no:xdist").ret == 1
+
+
+def test_a_plugin_may_run_the_tests_in_a_way_of_its_own(
+    pytester: pytest.Pytester, online: Sandbox
+) -> None:
+    pytester.makeconftest("""
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            runtestprotocol(item, nextitem=nextitem)
+            return True
+    """)
+    pytester.makepyfile(SUITE.format(fine=f"payments=sha256:{PAYMENTS}", more=""))
+    assert pytester.runpytest("-p", "no:cacheprovider", "-p", "no:xdist").ret == 0
+
+
 def test_a_run_that_is_ended_well_when_all_is_done_is_green(
     pytester: pytest.Pytester, online: Sandbox
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from pytest_kosli.fingerprint import AnyPath, Fingerprint, directory, file, of_directory
+from pytest_kosli.fingerprint import AnyPath, Fingerprint, directory, file, local
 from pytest_kosli.fingerprint.reference import Reference
 from pytest_kosli.model import NoVerdict
 
@@ -33,19 +33,22 @@ class Watch:
             raise file.changed_since(os.fsencode(path))
 
     def _is_same(self) -> bool:
-        value, found = self._reference.value, self._found
+        return self._stamp() == self._found.stamp or self._hashes_so()
+
+    def _stamp(self) -> str | None:
+        value = self._reference.value
         if self._reference.kind == "file":
             now = file.stamp_now(os.fsencode(os.path.join(self._base, value)))
-            return now == found.stamp.encode()
-        left_out = list(map(os.fsencode, found.left_out))
-        return directory.stamp_now(value, left_out, self._base) == found.stamp or self._hashes_so()
+            return now.decode() if now else None
+        left_out = list(map(os.fsencode, self._found.left_out))
+        return directory.stamp_now(value, left_out, self._base)
 
     def _hashes_so(self) -> bool:
-        """Return whether a folder has its fingerprint still: what is new may be left out too."""
+        """Return whether it has its fingerprint still: its mode may be new, or what is left out."""
         try:
-            again = of_directory(self._reference.value, exclude=self._exclude, base=self._base)
+            again = local(self._reference, exclude=self._exclude, base=self._base)
         except NoVerdict:
             return False
-        same = again.sha256 == self._found.sha256
-        self._found = again
+        same = again is not None and again.sha256 == self._found.sha256
+        self._found = again or self._found
         return same

@@ -65,6 +65,8 @@ class Record:
 
         ``marked`` says that it must carry facts of ours, sooner or later.
         """
+        if when == "teardown":
+            self.ended.add(nodeid)
         if payload is None and not marked and nodeid not in self.items:
             return
         item = self.items.setdefault(nodeid, Item())
@@ -132,11 +134,11 @@ class Record:
     def swallowed(self) -> list[str]:
         """Return a sentence for each refusal or missing verdict that its test kept to itself."""
         return [
-            f"{clean(fact['label'])} {_against(fact)}, but {clean(nodeid)} {_ending(item.ended)}"
+            f"{clean(fact['label'])} {against(fact)}, but {clean(nodeid)} {_ending(item.ended)}"
             for nodeid, item in self.items.items()
             if item.ended != "unfinished" and not item.failed
             for fact in (*item.facts, *item.sources, *item.drifts)
-            if _against(fact)
+            if against(fact)
         ]
 
     def problems(self, require: int | None, flagged: Iterable[str], *, dry_run: bool) -> list[str]:
@@ -159,10 +161,10 @@ class Record:
     def unmet(self, marked: set[str]) -> list[str]:
         """Return what stands against a run that ends with status 0, as ``pytest.exit`` lets it.
 
-        ``marked`` are the ids of all tests that were to get a verdict.
+        ``marked`` are the ids of all tests that may have asked for a verdict.
         """
         failed = sum(
-            item.failed and any(map(_against, (*item.facts, *item.sources, *item.drifts)))
+            item.failed and any(map(against, (*item.facts, *item.sources, *item.drifts)))
             for item in self.items.values()
         )
         left = len(marked - self.ended)
@@ -193,7 +195,7 @@ def source_key(fact: Facts) -> str:
     return repr([fact.get(key) for key in ASKED])
 
 
-def _against(fact: Facts) -> str:
+def against(fact: Facts) -> str:
     """Return what stands against an artifact, in words; nothing where nothing does."""
     if fact["outcome"] == NO_VERDICT:
         return "has no verdict"

@@ -137,6 +137,26 @@ def test_an_ignore_file_counts_where_it_is_left_out_itself(tmp_path: Path) -> No
     assert has_changed(watched)
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda place: place.chmod(0o755),
+        lambda place: os.link(place, place.with_name("beside")),
+        lambda place: place.write_bytes(place.read_bytes()),
+    ],
+    ids=["mode", "link", "written again"],
+)
+def test_a_file_with_the_bytes_that_it_had_has_not_changed(
+    tmp_path: Path, work: Callable[[Path], object]
+) -> None:
+    make(tmp_path, TREE)
+    watched = watch(tmp_path, "file:target")
+    work(tmp_path / "target")
+    assert not has_changed(watched)
+    (tmp_path / "target").write_text("thr33")
+    assert has_changed(watched)
+
+
 def test_a_folder_that_is_written_again_as_it_was_has_not_changed(tmp_path: Path) -> None:
     make(tmp_path, TREE)
     watched = watch(tmp_path)

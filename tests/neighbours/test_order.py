@@ -149,7 +149,7 @@ def test_it(late): pass
 """)
     result = all_beside("flaky")
     assert result.ret == 1
-    told = "*::test_it failed (0722a81 is not compliant*), but a plugin kept its report to itself"
+    told = "*::test_it failed (0722a81 is not compliant*), but no report tells of it"
     result.stdout.fnmatch_lines([told])
 
 
