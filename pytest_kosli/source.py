@@ -44,11 +44,17 @@ UNASKED = Unasked.UNASKED
 
 
 class Pin(enum.Enum):
-    """What ties the text that was read to what an artifact was built from."""
+    """What ties the text that was read to what an artifact was built from.
+
+    That nothing does would be true as well, so it has no truth value.
+    """
 
     COMMIT = "commit"
     BRANCH = "branch"
     NONE = "none"
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a Pin has no truth value: write `source.pin is Pin.COMMIT`")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pytest_kosli.api.codealive import (
     limit_ends,
 )
 from pytest_kosli.model import NoVerdict, Reply, Request
-from pytest_kosli.source import DataSource
+from pytest_kosli.source import DataSource, Pin
 from tests.api.faulty import Answer, Faulty
 from tests.sandbox import Sandbox
 
@@ -72,6 +72,12 @@ def test_every_identifier_that_was_asked_is_a_key_found_or_not(client: CodeAlive
     assert (found[POLICY].content or "").startswith("package acme.prod")
     assert not found["acme/policies::NOTICE"].found
     assert found["acme/policies::NOTICE"].content is None
+
+
+@pytest.mark.parametrize("pin", Pin)
+def test_a_pin_has_no_truth_value_either(pin: Pin) -> None:
+    with pytest.raises(TypeError, match="no truth value"):
+        bool(pin)
 
 
 def test_a_source_has_no_truth_value(client: CodeAliveClient) -> None:
