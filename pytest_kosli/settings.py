@@ -431,7 +431,7 @@ def no_token() -> NoVerdict:
     """Return the error of whatever needs to ask Kosli, and has no token to ask with."""
     return NoVerdict(
         "no_token",
-        "there is no API token for Kosli",
+        f"there is no API token for Kosli{_late('KOSLI_API_TOKEN')}",
         "Set KOSLI_API_TOKEN (a service account with the role reader is enough), or run "
         "with --kosli-offline from cassettes.",
     )
@@ -441,7 +441,14 @@ def no_organisation() -> pytest.UsageError:
     """Return the error of whatever needs to ask, and does not know about whom."""
     return pytest.UsageError(
         "no organisation is named: set --kosli-org, KOSLI_ORG, or kosli_org in the ini file"
+        f"{_late('KOSLI_ORG')}"
     )
+
+
+def _late(variable: str) -> str:
+    """Return, of a variable that is missed, that it is there only since the run has begun."""
+    here = os.environ.get(variable)
+    return f"; {variable} was set when the run had begun, which is too late" if here else ""
 
 
 def header(settings: Settings, verbosity: int) -> list[str]:

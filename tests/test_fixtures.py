@@ -166,6 +166,25 @@ def test_no_monkeypatch_outlives_its_test(alone: Suite, pytester: pytest.Pyteste
         assert not fake.requests
 
 
+@pytest.mark.parametrize("missing", ["KOSLI_ORG", "KOSLI_API_TOKEN"])
+def test_a_variable_that_comes_too_late_is_named(
+    both: Suite, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    value = "acme" if missing == "KOSLI_ORG" else "acme-sandbox-token"
+    monkeypatch.delenv(missing)
+    pytester.makepyfile(f"""
+        import os, pytest
+        os.environ["{missing}"] = "{value}"
+
+        @pytest.mark.kosli("sha256:{PAYMENTS}", environment="prod")
+        def test_it(): pass
+    """)
+    result = both()
+    assert result.ret != 0
+    told = "".join(result.outlines + result.errlines).replace("\nE  ", "")
+    assert f"{missing} was set when the run had begun" in told.replace("E   ", " ")
+
+
 def test_a_swallowed_verdict_is_told_loudly(each: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it=SWALLOWED)
     result = each("-q")
