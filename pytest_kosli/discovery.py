@@ -249,8 +249,9 @@ def check_fresh(about: str, reported: float | None, now: float, limit: float) ->
     Moments are seconds since the epoch, ``limit`` is in seconds.
     """
     if reported is None or not -CLOCK_SKEW <= now - reported <= limit:
-        told = when(answers.moment(reported))
-        if reported is not None and answers.moment(reported) is None:
+        moment = answers.moment(reported)
+        told = when(moment)
+        if reported is not None and moment is None:
             told = f"{clean(f'{reported:.0f}', 20)}, which is no date in seconds"
         raise NoVerdict(
             "stale_snapshot",

@@ -115,12 +115,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARK)
     config.stash[options.ENVIRON] = dict(os.environ)
     config.pluginmanager.register(Maker(), "kosli-maker")
-    if not xdist.is_worker(config):
+    if xdist.is_worker(config):
+        config.pluginmanager.register(Witness(config), "kosli-witness")
+    else:
         config.pluginmanager.register(Listener(config), "kosli-listener")
     if xdist.is_controller(config):
         config.pluginmanager.register(xdist.Controller(), "kosli-xdist")
-    else:
-        config.pluginmanager.register(Witness(config), "kosli-witness")
     named = (config.getini(key) for key in ("kosli_require", "kosli_report"))
     piped = "-" in (config.getini("kosli_manifest") or ())
     if options.flags_given(config) or piped or any(value is not None for value in named):
@@ -143,7 +143,7 @@ class Maker:
 
 
 class Witness:
-    """Sees, in a process that runs tests, that a failure of ours is passed on."""
+    """Sees, in a worker, that a failure of ours is passed on; elsewhere the Listener hears it."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config

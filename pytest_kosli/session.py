@@ -441,6 +441,7 @@ class Session:
 
     def hear(self, report: pytest.TestReport) -> None:
         """Take a report into the record."""
+        self.told(report)
         self.record.hear(
             report.nodeid,
             report.when or "",

@@ -769,19 +769,22 @@ def junit(path: Path) -> dict[str, list[str]]:
     }
 
 
+MARK_AND_CALL = f"""
+    import pytest
+
+    @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+    def test_mark(): pass
+
+    def test_call(assert_compliant):
+        assert_compliant("sha256:{WEB}", environment="prod")
+"""
+
+
 @pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native", "no"])
 def test_a_refusal_reads_well_in_every_traceback_style(
     alone: Suite, pytester: pytest.Pytester, style: str
 ) -> None:
-    pytester.makepyfile(f"""
-        import pytest
-
-        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
-        def test_mark(): pass
-
-        def test_call(assert_compliant):
-            assert_compliant("sha256:{WEB}", environment="prod")
-    """)
+    pytester.makepyfile(MARK_AND_CALL)
     result = alone(f"--tb={style}")
     result.assert_outcomes(failed=2)
     told = result.stdout.str()
@@ -793,15 +796,7 @@ def test_a_refusal_reads_well_in_every_traceback_style(
 def test_a_refusal_has_the_colour_of_a_failure_wherever_it_was_asked(
     alone: Suite, pytester: pytest.Pytester, style: str
 ) -> None:
-    pytester.makepyfile(f"""
-        import pytest
-
-        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
-        def test_mark(): pass
-
-        def test_call(assert_compliant):
-            assert_compliant("sha256:{WEB}", environment="prod")
-    """)
+    pytester.makepyfile(MARK_AND_CALL)
     told = alone("--color=yes", f"--tb={style}").stdout.str().splitlines()
     coloured = [line for line in told if "E   0722a81 is not compliant" in line]
     assert len(coloured) == 2

@@ -434,13 +434,13 @@ def _index_of(indexes: Sequence[_Indexed], named: str | None, about: str) -> _In
 
     Several have but their names: nobody knows from which of them a file is.
     """
-    distinct = list(dict.fromkeys(indexes))
-    for one in distinct:
+    words = {one: one.name or one.id or "another one" for one in indexes}
+    for one, word in words.items():
         if named and named not in (one.id, one.name):
-            raise other_index(about, one.name or one.id or "another one", named)
-    if len(distinct) > 1:
-        return _Indexed(name=", ".join(one.name or one.id or "another one" for one in distinct))
-    return distinct[0] if distinct else _Indexed()
+            raise other_index(about, word, named)
+    if len(words) > 1:
+        return _Indexed(name=", ".join(words.values()))
+    return next(iter(words), _Indexed())
 
 
 def _source(

@@ -18,7 +18,7 @@ from pytest_kosli.api.cassettes import AGAIN
 from pytest_kosli.configfile import VARIABLE, ConfigFile
 from pytest_kosli.discovery import check_fresh
 from pytest_kosli.doctor.line import NotLookedAt
-from pytest_kosli.judge import ATTACH_ONE, CLOCK_SKEW
+from pytest_kosli.judge import ATTACH_ONE, CLOCK_SKEW, RENEW
 from pytest_kosli.model import NoVerdict, Reply
 from pytest_kosli.text import clean, count, span, when
 
@@ -88,7 +88,7 @@ def check_recordings(
         raise NoVerdict(
             "too_old",
             f"cassettes of {of} were recorded {when(first)}, {_lasting(age)} ago",
-            "Record it again, or raise --kosli-max-age.",
+            RENEW["the recording"],
         )
     ago = f"{_lasting(age)} ago" if len(found) == 1 else f"the first {_lasting(age)} ago"
     return f"{len(found)} of {of}, from {host}, {span(first, last)}, {ago}"

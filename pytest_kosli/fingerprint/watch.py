@@ -1,4 +1,4 @@
-"""Whether what was hashed is still the same, by a look at it that reads no file."""
+"""Whether what was hashed is still the same; read again only where a look at it says otherwise."""
 
 from __future__ import annotations
 

@@ -35,6 +35,11 @@ class Item:
     where: tuple[str, int | None] = ("", None)
 
     @property
+    def every(self) -> list[Facts]:
+        """Return the facts of all kinds."""
+        return [*self.facts, *self.sources, *self.drifts]
+
+    @property
     def green(self) -> bool:
         """Return whether the test itself passed, in every phase."""
         return self.passed and not self.failed
@@ -137,7 +142,7 @@ class Record:
             f"{clean(fact['label'])} {against(fact)}, but {clean(nodeid)} {_ending(item.ended)}"
             for nodeid, item in self.items.items()
             if item.ended != "unfinished" and not item.failed
-            for fact in (*item.facts, *item.sources, *item.drifts)
+            for fact in item.every
             if against(fact)
         ]
 
@@ -163,10 +168,7 @@ class Record:
 
         ``marked`` are the ids of all tests that may have asked for a verdict.
         """
-        failed = sum(
-            item.failed and any(map(against, (*item.facts, *item.sources, *item.drifts)))
-            for item in self.items.values()
-        )
+        failed = sum(item.failed and any(map(against, item.every)) for item in self.items.values())
         left = len(marked - self.ended)
         told = [f"{count(failed, 'test')} failed by what Kosli said"] if failed else []
         told += [f"{count(left, 'test')} did not run to the end"] if left else []
