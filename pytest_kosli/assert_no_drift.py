@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from types import UnionType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_kosli import marker
 from pytest_kosli.answers import SnapshotArtifact

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from pytest_kosli.discovery import Check, Sources
 from pytest_kosli.manifest import LARGEST, Manifest, Place, Problem, read
@@ -89,7 +90,7 @@ class Deployment:
             artifact = self._artifact(text)
         except NoVerdict as error:
             return Check(text, problem=replace(error, message=f"{where}: {error.message}"))
-        origin = replace(artifact.origin, detail=where)
+        origin = structs.replace(artifact.origin, detail=where)
         return Check(text, Artifact(artifact.fingerprint, text, origin), group.judged_by)
 
     def _artifact(self, text: str) -> Artifact:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+
+from msgspec import Struct, structs
 
 from pytest_kosli import answers
 from pytest_kosli.answers import Environment
@@ -21,8 +23,7 @@ NOTHING = Scope()
 ARTIFACTS = "pytest_kosli_artifacts"
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """What one plugin contributed by its hook: references and Artifacts, or what is wrong with it.
 
     ``beside`` judges what names its own environment, where that is overruled.
@@ -37,8 +38,7 @@ class Given:
         return f"{ARTIFACTS} of {self.by}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """Where artifacts come from, as one mark or the settings name them.
 
     ``manifests`` are paths of files that deploy, relative to where ``origin`` was written, or ``-``
@@ -79,8 +79,7 @@ class Sources:
         return ", ".join(parts) or "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """An artifact and its scope, or the problem that stands in their place under ``name``.
 
     ``left_out`` is of one that ``without`` left out before anybody looked for its fingerprint.
@@ -98,8 +97,7 @@ class Check:
         return (self.artifact.environment if self.artifact else None) or ""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What sources led to, and the names that ``without`` left out."""
 
     checks: tuple[Check, ...]
@@ -281,18 +279,18 @@ def _live(repo: str, entry: LiveArtifact, group: Sources) -> Check:
 
 def _by(given: Given, check: Check) -> Check:
     if artifact := check.artifact:
-        origin = replace(artifact.origin, detail=given.by)
-        return replace(check, artifact=replace(artifact, origin=origin))
+        origin = structs.replace(artifact.origin, detail=given.by)
+        return structs.replace(check, artifact=structs.replace(artifact, origin=origin))
     assert check.problem is not None  # noqa: S101 - a check without an artifact has one
     told = f"the hook {given}: {check.problem.message}"
-    return replace(check, problem=replace(check.problem, message=told))
+    return structs.replace(check, problem=replace(check.problem, message=told))
 
 
 def beside(named: Scope, environment: str) -> Scope:
     """Return the scope named beside a snapshot or repo, or else where the artifact runs."""
     if named.environment or named.policies:
         return named
-    return replace(named, environment=environment)
+    return structs.replace(named, environment=environment)
 
 
 def _once_each(checks: Iterable[Check]) -> list[Check]:
@@ -311,8 +309,8 @@ def _together(one: Check, other: Check) -> Check:
     if one == other or one.artifact is None or other.artifact is None:
         return one
     origin = one.artifact.origin
-    both = replace(origin, detail=f"{origin.detail}; {other.artifact.origin.detail}")
-    return replace(one, artifact=replace(one.artifact, origin=both))
+    both = structs.replace(origin, detail=f"{origin.detail}; {other.artifact.origin.detail}")
+    return structs.replace(one, artifact=structs.replace(one.artifact, origin=both))
 
 
 def _too_few(

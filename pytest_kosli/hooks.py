@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from pytest_kosli.discovery import ARTIFACTS, Given
 from pytest_kosli.fingerprint import Fingerprint
@@ -205,7 +206,7 @@ class Herald:
                 try:
                     with one.blamed(f"told about {verdict.artifact.label}"):
                         # A copy: whatever is done to it, the tests go by the verdict itself.
-                        one(config=self._config, verdict=replace(verdict))
+                        one(config=self._config, verdict=structs.replace(verdict))
                 except NoVerdict as error:
                     self._failed.setdefault(one.plugin, []).append(error.message)
 
@@ -239,7 +240,7 @@ class Scrubber:
             with self._alone:
                 for one in asked:
                     interaction = self._scrubbed(one, interaction, reply)
-        return replace(reply, body=interaction.body)
+        return structs.replace(reply, body=interaction.body)
 
     def _scrubbed(self, one: Implementation, given: Interaction, reply: Reply) -> Interaction:
         from pytest_kosli.api.replay import substance
@@ -251,7 +252,7 @@ class Scrubber:
             if replace(scrubbed, body=given.body) != given:
                 raise _UnfitError("it with more than its body changed")
             if scrubbed.body != given.body:
-                written = replace(reply, body=scrubbed.body)
+                written = structs.replace(reply, body=scrubbed.body)
                 if substance(given.request, written) != substance(given.request, reply):
                     raise _UnfitError("a body that a replay would not judge as the reply itself")
         return scrubbed

@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
+
+from msgspec import structs
 
 from pytest_kosli import model
 from pytest_kosli.api.host import Exchange
@@ -99,7 +101,7 @@ class Ledger:
         self._line = line
         self._heard = heard
         self._first_here: set[str] = set()
-        self._judged = ProcessMemo()
+        self._judged: dict[Question, Verdict | NoVerdict] = {}
         self._later: dict[str, Plain] = {}
         self._waited: set[Question] = set()
         self.client = client(self.exchange)
@@ -163,7 +165,7 @@ class Ledger:
             return _by_key(last)
 
         if late:
-            self._later |= self._memo.once(repr(("late", sorted(map(key, late)))), ask)
+            self._replace(self._memo.once(repr(("late", sorted(map(key, late)))), ask))
         self._waited.update(new)
 
     def look_again(
@@ -187,7 +189,7 @@ class Ledger:
             tell(0, 1, 0.0)
             return _by_key(replies)
 
-        self._later |= self._memo.once(name, ask)
+        self._replace(self._memo.once(name, ask))
 
     def side_by_side(
         self,
@@ -225,42 +227,44 @@ class Ledger:
 
         Raises the run's final NoVerdict where there is none.
         """
-        name = key(assert_request(question))
-        found = self._judged.once(self._now(name), lambda: self._judge(question, artifact))
-        if isinstance(error := found.get("no_verdict"), NoVerdict):
-            raise replace(error, artifact=artifact) from None
-        # Two questions may be one request: any flow of an environment is what no flow is.
-        verdict: Verdict = replace(found["verdict"], question=question, artifact=artifact)
-        if self._is_news(name):
+        found = self._judged.get(question)
+        if found is None:
+            found = self._judged[question] = self._judge(question, artifact)
+        if isinstance(found, NoVerdict):
+            raise replace(found, artifact=artifact) from None
+        verdict = structs.replace(found, artifact=artifact)
+        if self._is_news(question):
             self._heard(verdict)
         return verdict
 
     def _first(self, question: Question, silent: list[Question]) -> None:
         """Ask a question, and remember the reply only if there is one.
 
-        It is judged while others are still waited for; if that gives no verdict, it is judged again
-        under the artifact's name.
+        From a network it is judged while others are still waited for; if that gives no verdict, it
+        is judged again under the artifact's name.
         """
         request = assert_request(question)
-        name = key(request)
         try:
-            plain = self._memo.once(name, lambda: _asked(self._ask, request))
+            plain = self._memo.once(key(request), lambda: _asked(self._ask, request))
         except NoVerdict:
             silent.append(question)
             return
-        with suppress(NoVerdict):
-            self._judged.once(
-                self._now(name), lambda: {"verdict": self._nameless(question, opened(plain))}
-            )
+        if self._line():
+            with suppress(NoVerdict):
+                self._judged[question] = self._nameless(question, opened(plain))
 
-    def _now(self, name: str) -> str:
-        """Return what the verdict on a request's reply is kept under; a later reply has its own."""
-        return f"later {name}" if name in self._later else name
+    def _replace(self, later: Plain) -> None:
+        """Take later replies, by key, for the ones before them, which are to be judged no more."""
+        self._later |= later
+        for question in [one for one in list(self._judged) if key(assert_request(one)) in later]:
+            del self._judged[question]
 
-    def _is_news(self, name: str) -> bool:
-        """Return whether this process was the first to ask, once."""
+    def _is_news(self, question: Question) -> bool:
+        """Return whether this process was the first to send the question's request, once."""
+        if not self._first_here:
+            return False
         try:
-            self._first_here.remove(name)
+            self._first_here.remove(key(assert_request(question)))
         except KeyError:
             return False
         return True
@@ -270,16 +274,14 @@ class Ledger:
         self._first_here.add(key(request))
         return self._send(request)
 
-    def _judge(self, question: Question, artifact: Artifact) -> Plain:
+    def _judge(self, question: Question, artifact: Artifact) -> Verdict | NoVerdict:
         waited = None
-        request = assert_request(question)
         try:
-            reply = self.exchange(request)
+            reply = self.exchange(assert_request(question))
             waited = reply.waited
-            verdict = self.client.judge(question, reply, artifact)
+            return self.client.judge(question, reply, artifact)
         except NoVerdict as error:
-            return {"no_verdict": replace(error, waited=waited)}
-        return {"verdict": verdict}
+            return replace(error, waited=waited)
 
     def _is_late(self, question: Question) -> bool:
         try:
@@ -326,11 +328,11 @@ def _plain(reply: Reply) -> Plain:
         "status": reply.status,
         "body": _compressed(reply.body).decode("latin-1"),
         "content_type": reply.content_type,
-        "headers": [list(pair) for pair in reply.headers],
+        "headers": reply.headers,
         "attempts": reply.attempts,
         "received_at": reply.received_at.isoformat() if reply.received_at else None,
         "replayed": reply.replayed,
-        "waited": reply.waited and asdict(reply.waited),
+        "waited": reply.waited and structs.asdict(reply.waited),
     }
 
 

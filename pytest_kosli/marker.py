@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import pytest
+from msgspec import Struct
 
 from pytest_kosli.discovery import Check, Sources
 from pytest_kosli.model import NoVerdict, Scope
@@ -30,16 +30,14 @@ class Derived:
 DERIVED = Derived()
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What the marks of a test ask for together; None where no mark names that unit."""
 
     sources: Sources | None = None
     scope: Scope | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parametrised:
+class Parametrised(Struct, frozen=True):
     """The private argument of an item: its check, and the plan that it was made from."""
 
     check: Check

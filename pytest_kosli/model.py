@@ -1,17 +1,21 @@
 """The words of pytest-kosli as types: Artifact, Scope, Question, Verdict, and its exceptions.
 
-Everything else in the package speaks in these; this module imports nothing of ours and nothing
-heavy, so it is safe to import in any pytest run.
+Everything else in the package speaks in these; this module imports nothing of ours. A run holds
+tens of thousands of them, and none can be part of a cycle: so they are Structs that the garbage
+collector passes by, which is a good part of what an answer costs.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, NoReturn
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 DOCS = "https://pytest-kosli.readthedocs.io/en/stable/errors/"
 """Where every error message points to; each anchor is a heading of ``docs/errors.md``."""
@@ -37,8 +41,7 @@ class Outcome(enum.Enum):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, gc=False):
     """Where we learned of an artifact.
 
     ``source`` is ``marker``, ``flag``, ``ini``, ``call``, ``snapshot``, ``repo``, ``manifest`` or
@@ -58,8 +61,7 @@ class Origin:
     hashed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True, gc=False):
     """A built thing: its SHA256 fingerprint (64 lower-case hex), its name, and its origin.
 
     ``environment`` is where discovery saw it run, else None.
@@ -99,8 +101,7 @@ class Artifact:
 ANY_FLOW = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True, gc=False):
     """What an artifact is judged against.
 
     An *environment*'s policies, named *policies*, or, with neither, the templates of its *flow*
@@ -112,7 +113,7 @@ class Scope:
     flow: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "policies", tuple(sorted(set(self.policies))))
+        force_setattr(self, "policies", tuple(sorted(set(self.policies))))
 
     @property
     def kind(self) -> str:
@@ -141,8 +142,7 @@ class Scope:
         return ", ".join(parts) or "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True, gc=False):
     """One request to Kosli's assert endpoint: is this fingerprint compliant in this scope?
 
     Equality is identity: two names for one digest are one question.
@@ -158,8 +158,7 @@ REPLY_LIMIT = 4 * 1024 * 1024
 """Bytes: far more than any answer about one thing is long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True, gc=False):
     """One HTTP request in plain data, before any library sees it.
 
     ``segments`` are path segments below ``/api/v2``, not yet encoded. ``cassette`` is the path of
@@ -175,8 +174,7 @@ class Request:
     limit: int = REPLY_LIMIT
 
 
-@dataclass(frozen=True, slots=True)
-class Waited:
+class Waited(Struct, frozen=True, gc=False):
     """How long a settled answer was waited for: seconds, and how often the question was asked.
 
     Of the ``asked`` times, the last ``unheard`` got no reply.
@@ -187,8 +185,7 @@ class Waited:
     unheard: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True, gc=False):
     """What came back, in plain data that can cross processes and go into a cassette.
 
     ``body`` is decompressed; ``attempts`` counts the requests that were sent for it;
@@ -219,8 +216,7 @@ class Interaction:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True, gc=False):
     """One thing that stands between an artifact and compliance.
 
     ``code`` is stable and documented; the other fields are Kosli's own words where it gave them.
@@ -237,8 +233,7 @@ class Reason:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True, gc=False):
     """A policy that Kosli evaluated, its version and its status in Kosli's spelling."""
 
     name: str
@@ -246,8 +241,7 @@ class Policy:
     status: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AllowListing:
+class AllowListing(Struct, frozen=True, gc=False):
     """Who let a non-compliant artifact into an environment, when (UTC), and why."""
 
     by: str = ""
@@ -256,8 +250,7 @@ class AllowListing:
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True, gc=False):
     """What the Judge makes of a Question and Kosli's answer to it.
 
     It has no truth value: ``verdict.outcome is Outcome.COMPLIANT`` is the test.
@@ -323,7 +316,7 @@ class NoVerdict(KosliError):
     status: int | None = None
     errors: tuple[str, ...] = ()
     attempts: int = 0
-    artifact: Artifact | None = field(default=None)
+    artifact: Artifact | None = None
     waited: Waited | None = None
 
     __module__ = "pytest_kosli"

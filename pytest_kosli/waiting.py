@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from pytest_kosli.api.host import Exchange
 from pytest_kosli.model import NoVerdict, Reply, Request, Waited

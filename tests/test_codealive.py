@@ -6,11 +6,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_kosli.api import codealive
 from pytest_kosli.api.codealive import (

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pytest_kosli.explain import explain, explain_all, headline, no_verdict, sentence
 from pytest_kosli.model import (
@@ -153,8 +154,8 @@ def test_a_missing_verdict_says_how_many_attempts_were_made_where_there_were_sev
     error = NoVerdict("timeout", "no whole reply within 2 s", "Try again.", attempts=4)
     told = no_verdict(error)
     assert told[3] == "after 4 attempts"
-    assert "attempts" not in " ".join(no_verdict(replace(error, attempts=1)))
-    waited = no_verdict(replace(error, waited=Waited(12.0, 5, 2)))
+    assert "attempts" not in " ".join(no_verdict(dataclasses.replace(error, attempts=1)))
+    waited = no_verdict(dataclasses.replace(error, waited=Waited(12.0, 5, 2)))
     assert waited[3] == "waited 12 s, asked 5 times, the last 2 without a reply"
     assert len(waited) == len(told)
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_kosli.judge import check_age, is_late, judge
 from pytest_kosli.model import AllowListing, NoVerdict, Outcome, Reason, Reply, Scope, Verdict

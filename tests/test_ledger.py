@@ -5,9 +5,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_kosli.api.http import Http, Token
 from pytest_kosli.api.kosli import KosliClient

@@ -1126,8 +1126,9 @@ def test_settings_load_nothing_heavy_and_yaml_only_for_a_file(
         import pytest
         from pytest_kosli import options
 
-        HEAVY = {"requests", "urllib3", "vcr", "yaml", "msgspec", "pytest_kosli.api.http"}
+        HEAVY = {"requests", "urllib3", "vcr", "yaml", "pytest_kosli.api.http"}
         UNUSED = {"pytest_kosli.model", "pytest_kosli.settings", "pytest_kosli.configfile"}
+        UNUSED |= {"msgspec"}
 
         class Plugin:
             def pytest_addoption(self, parser):

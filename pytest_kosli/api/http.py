@@ -19,6 +19,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 import requests
 import urllib3.connection
+from msgspec import structs
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
@@ -563,7 +564,7 @@ def _without(secret: str, reply: Reply) -> Reply:
     """Hide our token in a reply that repeats it: replies are quoted in reports."""
     if len(secret) < _SHORTEST_SECRET:  # it would be found in every other word
         return reply
-    return replace(
+    return structs.replace(
         reply,
         body=reply.body.replace(secret.encode(), b"***"),
         content_type=reply.content_type.replace(secret, "***"),

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from pytest_kosli.report.facts import Facts, urgency
-from pytest_kosli.report.record import Ended, Item, Record, check_key, source_key
+from pytest_kosli.report.record import SOURCE, Ended, Item, Record, check_key, source_key
 from pytest_kosli.shape import convert
 
 SCHEMA = "https://pytest-kosli.readthedocs.io/en/stable/evidence.v1.schema.json"
@@ -414,7 +414,7 @@ def _sources(record: Record) -> list[Source]:
     """Return the source checks in the record's order, each with every test that made it."""
     by: dict[str, Found] = {}
     for nodeid, item in record.items.items():
-        for fact in item.sources:
+        for fact in item.of_kind(SOURCE):
             by.setdefault(source_key(fact), []).append((nodeid, item, fact))
     return [_source(fact, by[source_key(fact)]) for fact in record.sources]
 
@@ -454,7 +454,7 @@ def _origins(found: Found) -> list[Facts]:
                 "source": origin["source"],
                 "detail": origin["detail"],
                 "resolved": origin["resolved"],
-                "excluded": origin["excluded"],
+                "excluded": list(origin["excluded"]),
                 "runs_in": fact["environment"] or None,
                 "snapshot_says_compliant": origin["reported"],
             }

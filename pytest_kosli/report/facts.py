@@ -6,19 +6,17 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from msgspec import structs
+
 from pytest_kosli.explain import main_reason, sentence
 from pytest_kosli.model import (
-    AllowListing,
     Artifact,
     NotChecked,
     NoVerdict,
     Origin,
     Outcome,
-    Policy,
-    Reason,
     Scope,
     Verdict,
-    Waited,
 )
 
 Facts = dict[str, Any]
@@ -92,7 +90,7 @@ def _origin(origin: Origin) -> Facts:
         "source": origin.source,
         "detail": origin.detail,
         "resolved": origin.resolved,
-        "excluded": list(origin.excluded),
+        "excluded": origin.excluded,
         "reported": origin.reported,
     }
 
@@ -103,10 +101,12 @@ def _verdict(verdict: Verdict) -> Facts:
         "outcome": verdict.outcome.value,
         "code": verdict.reasons[0].code if verdict.reasons else "",
         "reason": main_reason(verdict),
-        "reasons": [_fields(reason) | {"text": sentence(reason)} for reason in verdict.reasons],
-        "policies": [_fields(policy) for policy in verdict.policies],
+        "reasons": [
+            structs.asdict(reason) | {"text": sentence(reason)} for reason in verdict.reasons
+        ],
+        "policies": [structs.asdict(policy) for policy in verdict.policies],
         "flows": [{"name": name, "trail": trail} for name, trail in verdict.flows],
-        "allow_listing": listed and _fields(listed) | {"at": moment(listed.at)},
+        "allow_listing": listed and structs.asdict(listed) | {"at": moment(listed.at)},
         "host": question.host,
         "org": question.org,
         "link": verdict.link,
@@ -117,7 +117,7 @@ def _verdict(verdict: Verdict) -> Facts:
         "status": verdict.status,
         "attempts": verdict.attempts,
         "reply_sha256": verdict.reply_sha256,
-        "waited": verdict.waited and _fields(verdict.waited),
+        "waited": verdict.waited and structs.asdict(verdict.waited),
     }
 
 
@@ -131,13 +131,8 @@ def _no_verdict(error: NoVerdict) -> Facts:
         "errors": list(error.errors),
         "status": error.status,
         "attempts": error.attempts,
-        "waited": error.waited and _fields(error.waited),
+        "waited": error.waited and structs.asdict(error.waited),
     }
-
-
-def _fields(flat: Policy | Reason | AllowListing | Waited) -> Facts:
-    """Return the fields of what holds no others; ``asdict`` would copy each of them as well."""
-    return {name: getattr(flat, name) for name in flat.__match_args__}
 
 
 def urgency(facts: Facts) -> tuple[bool, int, str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
+
+import msgspec
 
 from pytest_kosli.report.facts import NOT_CHECKED, Facts, urgency
 from pytest_kosli.text import clean
@@ -24,7 +25,7 @@ def properties(checks: Sequence[Facts], mode: str) -> Properties:
     every = [_flat(fact) for fact in told]
     # A thousand tests share these names.
     flat = ((sys.intern(f"{PREFIX}{key}"), value) for key, value in every[0].items())
-    return [*flat, ("kosli.mode", mode), ("kosli.checks", json.dumps(every))]
+    return [*flat, ("kosli.mode", mode), ("kosli.checks", msgspec.json.encode(every).decode())]
 
 
 def _flat(fact: Facts) -> dict[str, str]:

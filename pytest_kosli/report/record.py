@@ -24,9 +24,7 @@ WEIGHT: tuple[Ended, ...] = get_args(Ended)
 class Item:
     """What one test learned, and how it ended."""
 
-    facts: list[Facts] = field(default_factory=list)
-    sources: list[Facts] = field(default_factory=list)
-    drifts: list[Facts] = field(default_factory=list)
+    every: list[Facts] = field(default_factory=list)
     flags: dict[str, list[str]] = field(default_factory=dict)
     marked: bool = False
     passed: bool = False
@@ -35,9 +33,13 @@ class Item:
     where: tuple[str, int | None] = ("", None)
 
     @property
-    def every(self) -> list[Facts]:
-        """Return the facts of all kinds."""
-        return [*self.facts, *self.sources, *self.drifts]
+    def facts(self) -> list[Facts]:
+        """Return the facts about artifacts."""
+        return [fact for fact in self.every if fact.get("kind") not in (SOURCE, DRIFT)]
+
+    def of_kind(self, kind: str) -> list[Facts]:
+        """Return the facts of another kind."""
+        return [fact for fact in self.every if fact.get("kind") == kind]
 
     @property
     def green(self) -> bool:
@@ -85,10 +87,9 @@ class Record:
         item.ended = _ended(item.ended, when, outcome, xfailed=xfailed)
         if payload is not None:
             item.where = payload["file"], payload["line"]
-            kinds = {SOURCE: item.sources, DRIFT: item.drifts}
             checks = payload.get("checks", ())
+            item.every += checks
             for fact in checks:
-                kinds.get(fact.get("kind", ""), item.facts).append(fact)
                 self.left_out.update(fact.get("left_out", ()))
             item.flags.update(payload.get("flags", {}))
             self.left_out.update(payload.get("left_out", ()))
@@ -107,14 +108,16 @@ class Record:
     @property
     def sources(self) -> list[Facts]:
         """Return the facts of source checks, the refused ones first; none is about an artifact."""
-        every = [fact for item in self.items.values() for fact in item.sources]
+        every = [fact for item in self.items.values() for fact in item.of_kind(SOURCE)]
         latest = {source_key(fact): fact for fact in every}
         return sorted(latest.values(), key=lambda fact: (not fact["refused"], fact["label"]))
 
     @property
     def drifts(self) -> list[tuple[str, Facts]]:
         """Return every comparison with a snapshot and its test, what drifted first."""
-        every = [(nodeid, fact) for nodeid, item in self.items.items() for fact in item.drifts]
+        every = [
+            (nodeid, fact) for nodeid, item in self.items.items() for fact in item.of_kind(DRIFT)
+        ]
         return sorted(every, key=lambda one: (not one[1]["refused"], one[1]["label"], one[0]))
 
     @property

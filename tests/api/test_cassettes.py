@@ -8,7 +8,6 @@ import os
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import vcr
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from vcr.cassette import Cassette
 
 from pytest_kosli.api.cassettes import PLACEHOLDER, RECORDED, Cassettes, _first_line

@@ -21,7 +21,6 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ import requests
 import vcr
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from urllib3 import HTTPResponse
 from urllib3.connectionpool import HTTPConnectionPool
 

@@ -10,7 +10,6 @@ import os
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +17,7 @@ from typing import Any, cast
 import pytest
 import requests
 import urllib3.connection
+from msgspec.structs import replace
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from pytest_kosli.api import http as room

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from pytest_kosli.model import NotChecked, NoVerdict, Origin, Outcome, Scope, Verdict
 from pytest_kosli.report.evidence import Evidence, make_schema, schema_text, to_json
