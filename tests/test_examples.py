@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,20 @@ def test_blocked_fits_eighty_columns_but_for_links() -> None:
     assert [line for line in told if len(line) > 80 and "http" not in line] == []
     _, summary = ours.rsplit(" kosli ", 1)
     assert [line for line in summary.splitlines() if len(line) > 80] == []
+
+
+def test_a_replay_loads_no_http_library() -> None:
+    code = (
+        "import sys, pytest\n"
+        "ended = pytest.main(['examples/release', '-q', '--kosli-offline', '-p', 'kosli'])\n"
+        "assert ended == 0\n"
+        "print({'requests', 'urllib3', 'vcr'} & set(sys.modules) or 'none')\n"
+    )
+    alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=alone, capture_output=True, text=True
+    )
+    assert told.stdout.splitlines()[-1] == "none", told.stdout + told.stderr
 
 
 @pytest.mark.parametrize("example", ["release", "blocked"])

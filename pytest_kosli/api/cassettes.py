@@ -1,13 +1,13 @@
 """Replies in VCR cassettes, one file for each request: the only room that knows vcr.
 
-vcrpy formats and matches; nothing is patched, and no socket is opened.
+vcrpy writes them, and could play them. To play one here is to read it with distrust and to compare
+the whole request; nothing is patched, and no HTTP library is loaded.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
 import json
 import os
 import re
@@ -18,20 +18,16 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit
 
 import msgspec
 import yaml
-from vcr import matchers
-from vcr.cassette import Cassette
-from vcr.record_mode import RecordMode
-from vcr.request import Request as VcrRequest
-from vcr.serialize import deserialize, serialize
 
 from pytest_kosli.api.host import BASE_PATH, address, check_host
 from pytest_kosli.api.traffic import Clock
 from pytest_kosli.model import NoVerdict, Reply, Request
 from pytest_kosli.shape import convert
+from pytest_kosli.text import clean
 
 PLACEHOLDER = "<KOSLI_API_TOKEN>"
 RECORDED = "Kosli-Recorded-At"
@@ -68,10 +64,12 @@ class Cassettes:
         """
         path = self._path(request)
         try:
-            stored, response = _load(path)
-            asked = self._ask(request, host or _host_in(stored.uri, self._base_path))
-            _compare(path, asked, stored)
-            return _reply(response)
+            stored = _load(path)
+            url = address(
+                host or _host_in(stored.request.uri, self._base_path), self._base_path, request
+            )
+            _compare(path, (request.method, url, request.body), stored)
+            return _reply(stored.response)
         except _DamageError as damage:
             raise _damaged(path, damage) from None
 
@@ -81,28 +79,30 @@ class Cassettes:
         No form of a secret reaches the file: a placeholder stands for it. Raises NoVerdict
         ``cassette_unwritable``.
         """
+        from http.client import responses
+
+        # Not before something is recorded: vcrpy loads every HTTP library that there is.
+        from vcr.request import Request as Asked
+        from vcr.serialize import serialize
+
         path = self._path(request)
         hide = _Hider(secrets)
-        asked = self._ask(request, host)
-        asked.uri, asked.body = hide(asked.uri), hide(request.body) or None
+        url = hide(address(host, self._base_path, request))
         when = (reply.received_at or Clock.utc()).isoformat(timespec="seconds")
         kept = {name: value for name, value in reply.headers if name in _KEPT_HEADERS}
         kept |= {"Content-Type": reply.content_type, RECORDED: when}
         if reply.attempts > 1:
             kept[ATTEMPTS] = str(reply.attempts)
-        message = http.client.responses.get(reply.status, "")
-        cassette = Cassette(path, _Yaml, _Shelf, record_mode=RecordMode.ALL)
-        cassette.append(
-            asked,
-            {
-                "status": {"code": reply.status, "message": message},
-                "headers": {name: [hide(value)] for name, value in kept.items()},
-                "body": {"string": hide(reply.body)},
-            },
-        )
+        response = {
+            "status": {"code": reply.status, "message": responses.get(reply.status, "")},
+            "headers": {name: [hide(value)] for name, value in kept.items()},
+            "body": {"string": hide(reply.body)},
+        }
+        asked = Asked(request.method, url, hide(request.body) or None, headers={})
+        text = serialize({"requests": [asked], "responses": [response]}, _Yaml)
         try:
             self._keep_inside(path)
-            cassette._save()
+            _write(path, text)
         except OSError as error:
             raise NoVerdict(
                 "cassette_unwritable",
@@ -130,8 +130,8 @@ class Cassettes:
         """
         for path in sorted((self.folder / org).rglob("*.yaml")):
             try:
-                stored, response = _load(path)
-                yield _host_in(stored.uri, self._base_path), _reply(response)
+                stored = _load(path)
+                yield _host_in(stored.request.uri, self._base_path), _reply(stored.response)
             except _DamageError as damage:
                 raise _damaged(path, damage) from None
 
@@ -141,11 +141,6 @@ class Cassettes:
                 text = _read(path)
                 if RECORDED in text and (found := _URI.search(text)):
                     yield _host_in(found["uri"], self._base_path)
-
-    def _ask(self, request: Request, host: str) -> VcrRequest:
-        headers = {"Accept": "application/json", "User-Agent": "pytest-kosli"}
-        url = address(host, self._base_path, request)
-        return VcrRequest(request.method, url, request.body or None, headers)
 
     def _path(self, request: Request) -> Path:
         parts = request.cassette.split("/")
@@ -214,7 +209,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 class _Yaml:
-    """vcrpy's YAML, long lines left whole so that a diff shows what changed; loaded with care."""
+    """vcrpy's serializer to YAML, long lines left whole so that a diff shows what changed."""
 
     @staticmethod
     def serialize(data: dict[str, Any]) -> str:
@@ -224,29 +219,15 @@ class _Yaml:
         text: str = yaml.dump(data, Dumper=_Dumper, width=_LARGEST, allow_unicode=plain)
         return text
 
-    @staticmethod
-    def deserialize(text: str) -> dict[str, Any]:
-        data = _built(text)
-        _check_shape(data)
-        return {"interactions": data["interactions"]}
 
-
-class _Shelf:
-    """vcrpy's persister: whole files only."""
-
-    @staticmethod
-    def load_cassette(path: Path, serializer: Any) -> Any:
-        return deserialize(_read(path), serializer)
-
-    @staticmethod
-    def save_cassette(path: Path, data: dict[str, Any], serializer: Any) -> None:
-        whole = serialize(data, serializer).encode()
-        draft = path.with_name(f".{random.token_hex(8)}.tmp")
-        try:
-            draft.write_bytes(whole)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+def _write(path: Path, text: str) -> None:
+    """Write a whole file or none."""
+    draft = path.with_name(f".{random.token_hex(8)}.tmp")
+    try:
+        draft.write_bytes(text.encode())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 _Headers = Annotated[
@@ -255,10 +236,10 @@ _Headers = Annotated[
 ]
 
 
-class _Question(msgspec.Struct):
+class _Asked(msgspec.Struct):
     method: str
     uri: str
-    body: object
+    body: Any
     headers: _Headers
 
 
@@ -268,31 +249,43 @@ class _Status(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    string: object
+    string: Any
 
 
-class _Answer(msgspec.Struct):
+class _Response(msgspec.Struct):
     status: _Status
     headers: _Headers
     body: _Body
 
 
 class _Interaction(msgspec.Struct):
-    request: _Question
-    response: _Answer
+    request: _Asked
+    response: _Response
 
 
 class _File(msgspec.Struct):
     interactions: Annotated[list[_Interaction], msgspec.Meta(min_length=1, max_length=1)]
 
 
-def _check_shape(data: object) -> None:
-    """Refuse all that is not one recorded exchange, before vcrpy touches it."""
-    only = convert(data, _File).interactions[0]
-    if not isinstance(only.request.body, str | bytes | None):
-        raise _DamageError("the body of the request is not text")
-    if not isinstance(only.response.body.string, str | bytes):
-        raise _DamageError("the body of the reply is not text")
+def _load(path: Path) -> _Interaction:
+    """Return the one recorded exchange of a file, and refuse all that is not one."""
+    text = _read(path)
+    try:
+        only = convert(_built(text), _File).interactions[0]
+        asked, answered = only.request, only.response.body
+        asked.body = b"" if asked.body is None else _bytes(asked.body, "request")
+        answered.string = _bytes(answered.string, "reply")
+    except _DamageError:
+        raise
+    except Exception as error:  # Of YAML or msgspec, whatever a file provokes.
+        raise _DamageError(_first_line(error)) from None
+    return only
+
+
+def _bytes(body: object, whose: str) -> bytes:
+    if not isinstance(body, str | bytes):
+        raise _DamageError(f"the body of the {whose} is not text")
+    return body.encode() if isinstance(body, str) else body
 
 
 def _built(text: str) -> Any:
@@ -369,16 +362,6 @@ def _read(path: Path) -> str:
         raise _DamageError("it is not UTF-8") from None
 
 
-def _load(path: Path) -> tuple[VcrRequest, dict[str, Any]]:
-    try:
-        (stored,), (response,) = _Shelf.load_cassette(path, _Yaml)
-    except (_DamageError, NoVerdict):
-        raise
-    except Exception as error:  # Of YAML, msgspec, vcrpy or urllib, whatever a file provokes.
-        raise _DamageError(_first_line(error)) from None
-    return stored, response
-
-
 def _host_in(uri: str, base_path: str) -> str:
     host, found, _ = uri.partition(base_path + "/")
     try:
@@ -389,40 +372,43 @@ def _host_in(uri: str, base_path: str) -> str:
     raise _DamageError("it names no host that could be asked")
 
 
-def _query(asked: VcrRequest, stored: VcrRequest) -> None:
-    """Compare exactly: vcrpy's own matcher overlooks order and empty values."""
-    if asked.parsed_uri.query != stored.parsed_uri.query:
-        raise AssertionError(f"{asked.parsed_uri.query} != {stored.parsed_uri.query}")
-
-
-_query.__name__ = "query"
-_MATCH = (
-    matchers.method,
-    matchers.scheme,
-    matchers.host,
-    matchers.port,
-    matchers.path,
-    _query,
-    matchers.raw_body,
-)
-
-
-def _compare(path: Path, asked: VcrRequest, stored: VcrRequest) -> None:
+def _compare(path: Path, asked: tuple[str, str, bytes], stored: _Interaction) -> None:
+    """Refuse the reply to any other request, exactly: order and empty values count as well."""
+    recorded = stored.request.method, stored.request.uri, stored.request.body
+    if recorded == asked:
+        return
     try:
-        _, differences = matchers.get_matchers_results(asked, stored, _MATCH)
-    except Exception as error:
+        ours, theirs = _parts(*asked), _parts(*recorded)
+    except ValueError as error:
         raise _DamageError(_first_line(error)) from None
-    if differences:
-        parts = "; ".join(f"{name}: {what}" for name, what in differences)
-        raise NoVerdict(
-            "cassette_mismatch",
-            f"the cassette {path} answers another question than the one asked: {parts}",
-            AGAIN,
-        )
+    differences = [
+        f"{name}: {clean(value)} != {clean(theirs[name])}"
+        for name, value in ours.items()
+        if value != theirs[name]
+    ]
+    raise NoVerdict(
+        "cassette_mismatch",
+        f"the cassette {path} answers another question than the one asked: "
+        + ("; ".join(differences) or "its address is spelled otherwise"),
+        AGAIN,
+    )
 
 
-def _reply(response: dict[str, Any]) -> Reply:
-    headers = {name.lower(): values[0] for name, values in response["headers"].items()}
+def _parts(method: str, url: str, body: bytes) -> dict[str, object]:
+    parts = urlsplit(url)
+    return {
+        "method": method,
+        "scheme": parts.scheme,
+        "host": parts.hostname,
+        "port": parts.port,
+        "path": parts.path,
+        "query": parts.query,
+        "body": body,
+    }
+
+
+def _reply(response: _Response) -> Reply:
+    headers = {name.lower(): values[0] for name, values in response.headers.items()}
     try:
         received_at = datetime.fromisoformat(headers[RECORDED.lower()])
         attempts = int(headers.get(ATTEMPTS.lower(), "1"))
@@ -431,8 +417,8 @@ def _reply(response: dict[str, Any]) -> Reply:
     if received_at.tzinfo is None or attempts < 1:
         raise _DamageError(f"its {RECORDED} has no time zone, or its {ATTEMPTS} is not positive")
     return Reply(
-        status=response["status"]["code"],
-        body=response["body"]["string"],
+        status=response.status.code,
+        body=response.body.string,
         content_type=headers.get("content-type", ""),
         headers=tuple(
             (name, headers[name.lower()]) for name in _KEPT_HEADERS if name.lower() in headers
