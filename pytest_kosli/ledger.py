@@ -101,7 +101,7 @@ class Ledger:
         self._line = line
         self._heard = heard
         self._first_here: set[str] = set()
-        self._judged: dict[Question, Verdict | NoVerdict] = {}
+        self._judged: dict[tuple[Question, bool], Verdict | NoVerdict] = {}
         self._later: dict[str, Plain] = {}
         self._waited: set[Question] = set()
         self.client = client(self.exchange)
@@ -165,7 +165,7 @@ class Ledger:
             return _by_key(last)
 
         if late:
-            self._replace(self._memo.once(repr(("late", sorted(map(key, late)))), ask))
+            self._later |= self._memo.once(repr(("late", sorted(map(key, late)))), ask)
         self._waited.update(new)
 
     def look_again(
@@ -189,7 +189,7 @@ class Ledger:
             tell(0, 1, 0.0)
             return _by_key(replies)
 
-        self._replace(self._memo.once(name, ask))
+        self._later |= self._memo.once(name, ask)
 
     def side_by_side(
         self,
@@ -227,9 +227,10 @@ class Ledger:
 
         Raises the run's final NoVerdict where there is none.
         """
-        found = self._judged.get(question)
+        now = self._now(question)
+        found = self._judged.get(now)
         if found is None:
-            found = self._judged[question] = self._judge(question, artifact)
+            found = self._judged[now] = self._judge(question, artifact)
         if isinstance(found, NoVerdict):
             raise replace(found, artifact=artifact) from None
         verdict = structs.replace(found, artifact=artifact)
@@ -251,13 +252,11 @@ class Ledger:
             return
         if self._line():
             with suppress(NoVerdict):
-                self._judged[question] = self._nameless(question, opened(plain))
+                self._judged[question, False] = self._nameless(question, opened(plain))
 
-    def _replace(self, later: Plain) -> None:
-        """Take later replies, by key, for the ones before them, which are to be judged no more."""
-        self._later |= later
-        for question in [one for one in list(self._judged) if key(assert_request(one)) in later]:
-            del self._judged[question]
+    def _now(self, question: Question) -> tuple[Question, bool]:
+        """Return what a verdict is kept under: its question, and whether on a later reply."""
+        return question, bool(self._later) and key(assert_request(question)) in self._later
 
     def _is_news(self, question: Question) -> bool:
         """Return whether this process was the first to send the question's request, once."""

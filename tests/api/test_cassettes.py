@@ -224,7 +224,19 @@ def test_the_reply_to_another_question_is_refused_by_name(
     error = refusal(cassettes, asked, host)
     assert error.code == "cassette_mismatch"
     assert f"{part}: " in error.message
+    assert ("query: " if part == "method" else "method: ") not in error.message
     assert str(file_of(cassettes)) in error.message
+
+
+@pytest.mark.parametrize("spelled", ["https://APP.kosli.com", "https://x@app.kosli.com"])
+def test_an_address_that_is_spelled_otherwise_is_another(
+    cassettes: Cassettes, spelled: str
+) -> None:
+    cassettes.record(ASK, REPLY, HOST, [])
+    file_of(cassettes).write_text(file_of(cassettes).read_text().replace(HOST, spelled))
+    error = refusal(cassettes)
+    assert error.code == "cassette_mismatch"
+    assert error.message.endswith("the one asked: its address is spelled otherwise")
 
 
 def test_a_missing_cassette_says_which_and_how_to_record_it(cassettes: Cassettes) -> None:
