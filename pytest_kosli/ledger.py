@@ -100,7 +100,7 @@ class Ledger:
         self._memo = memo
         self._line = line
         self._heard = heard
-        self._first_here: set[str] = set()
+        self._first_here: set[Request] = set()
         self._judged: dict[tuple[Question, bool], Verdict | NoVerdict] = {}
         self._later: dict[str, Plain] = {}
         self._waited: set[Question] = set()
@@ -263,14 +263,14 @@ class Ledger:
         if not self._first_here:
             return False
         try:
-            self._first_here.remove(key(assert_request(question)))
+            self._first_here.remove(assert_request(question))
         except KeyError:
             return False
         return True
 
     def _ask(self, request: Request) -> Reply:
         """Send what no process of the run has sent before, and note that this one was the first."""
-        self._first_here.add(key(request))
+        self._first_here.add(request)
         return self._send(request)
 
     def _judge(self, question: Question, artifact: Artifact) -> Verdict | NoVerdict:
@@ -325,7 +325,7 @@ def _asked(exchange: Exchange, request: Request) -> Plain:
 def _plain(reply: Reply) -> Plain:
     return {
         "status": reply.status,
-        "body": _compressed(reply.body).decode("latin-1"),
+        "body": (reply.body if reply.replayed else _compressed(reply.body)).decode("latin-1"),
         "content_type": reply.content_type,
         "headers": reply.headers,
         "attempts": reply.attempts,
@@ -336,7 +336,8 @@ def _plain(reply: Reply) -> Plain:
 
 
 def _compressed(body: bytes) -> bytes:
-    # Most are of 2 KiB: to set up zlib's usual window and tables takes longer than its work.
+    # Thousands are kept while others are waited for; a replay waits for none. Most are of 2 KiB:
+    # to set up zlib's usual window and tables takes longer than its work.
     packer = zlib.compressobj(level=1, wbits=12, memLevel=4)
     return packer.compress(body) + packer.flush()
 
@@ -344,10 +345,10 @@ def _compressed(body: bytes) -> bytes:
 def opened(plain: Plain) -> Reply:
     """Return the reply that ``sealed`` described, or raise its NoVerdict."""
     model.unsealed(plain)
-    received = plain["received_at"]
+    received, body = plain["received_at"], plain["body"].encode("latin-1")
     return Reply(
         status=plain["status"],
-        body=zlib.decompress(plain["body"].encode("latin-1")),
+        body=body if plain["replayed"] else zlib.decompress(body),
         content_type=plain["content_type"],
         headers=tuple((name, value) for name, value in plain["headers"]),
         attempts=plain["attempts"],
