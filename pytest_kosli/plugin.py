@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,7 +24,10 @@ from pytest_kosli.fixtures import (
 )
 from pytest_kosli.source_fixtures import _kosli_sources, assert_source, codealive_client
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pytest looks at every name in here, in each run, whether it may be a fixture
+    from collections.abc import Generator, Sequence
+    from typing import Any, Literal
+
     from pytest_kosli.session import Session
 
 __all__ = [
@@ -114,11 +116,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark; read the settings at once where a flag says that they matter."""
     config.addinivalue_line("markers", MARK)
     config.stash[options.ENVIRON] = dict(os.environ)
-    config.pluginmanager.register(Maker(), "kosli-maker")
-    if xdist.is_worker(config):
-        config.pluginmanager.register(Witness(config), "kosli-witness")
-    else:
-        config.pluginmanager.register(Listener(config), "kosli-listener")
+    listener = Witness(config) if xdist.is_worker(config) else Listener(config)
+    config.pluginmanager.register(listener, "kosli-listener")
     if xdist.is_controller(config):
         config.pluginmanager.register(xdist.Controller(), "kosli-xdist")
     named = (config.getini(key) for key in ("kosli_require", "kosli_report"))
@@ -130,6 +129,9 @@ def pytest_configure(config: pytest.Config) -> None:
 class Maker:
     """Makes the report of an exception of ours, so that the wrappers of other plugins see it."""
 
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> pytest.TestReport | None:
@@ -138,15 +140,12 @@ class Maker:
             return None
         from pytest_kosli import outcome
 
-        item.config.option.runxfail = True  # until our wrapper around this hook sets it back
+        self._config.option.runxfail = True  # until our wrapper around this hook sets it back
         return outcome.report_of(item, call)
 
 
-class Witness:
+class Witness(Maker):
     """Sees, in a worker, that a failure of ours is passed on; elsewhere the Listener hears it."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note that a report was passed on."""
@@ -154,11 +153,8 @@ class Witness:
             met.told(report)
 
 
-class Listener:
+class Listener(Maker):
     """Hears every report once: in the only process, or in the controller for its workers."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(
