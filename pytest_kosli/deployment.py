@@ -13,18 +13,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
 
 from pytest_kosli.discovery import Check, Sources
 from pytest_kosli.manifest import LARGEST, Manifest, Place, Problem, read
+from pytest_kosli.memo import Memo, Plain
 from pytest_kosli.model import Artifact, NoVerdict, sealed, unsealed
 from pytest_kosli.text import clean
-
-if TYPE_CHECKING:
-    from pytest_kosli.ledger import Memo, Plain
 
 STANDARD_INPUT = "-"
 KEY = "manifest -"

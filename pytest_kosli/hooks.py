@@ -17,12 +17,12 @@ from msgspec import structs
 
 from pytest_kosli.discovery import ARTIFACTS, Given
 from pytest_kosli.fingerprint import Fingerprint
+from pytest_kosli.memo import Plain
 from pytest_kosli.model import Artifact, Interaction, NoVerdict, Origin, Reply, Request, Verdict
 from pytest_kosli.text import clean
 
 if TYPE_CHECKING:
     from pytest_kosli.api.kosli import KosliClient
-    from pytest_kosli.ledger import Plain
 
 FINGERPRINT = "pytest_kosli_fingerprint"
 VERDICT = "pytest_kosli_verdict"

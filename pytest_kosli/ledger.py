@@ -5,7 +5,6 @@ What is late is asked again, together, as long as the run is willing to wait.
 
 from __future__ import annotations
 
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import structs
 
@@ -21,54 +20,16 @@ from pytest_kosli import model
 from pytest_kosli.api.host import Exchange
 from pytest_kosli.api.kosli import KosliClient, assert_request
 from pytest_kosli.judge import is_late
+from pytest_kosli.memo import Memo, Plain
 from pytest_kosli.model import Artifact, NoVerdict, Question, Reply, Request, Verdict, Waited
 from pytest_kosli.waiting import Late, Replies, look_again, moments
 
-Plain = dict[str, Any]
 Tell = Callable[[int, int, int], None]
 Left = Callable[[int, int, float], None]
 
 
 def nobody(done: int, total: int, more: float) -> None:
     """Tell nobody how far it is."""
-
-
-class Memo(Protocol):
-    """What a run remembers, by key, in plain data."""
-
-    def once(self, key: str, make: Callable[[], Plain]) -> Plain:
-        """Return what ``make`` returned for this key, calling it once however many ask.
-
-        What ``make`` raises is raised to the one caller and not remembered.
-        """
-
-    def exclusive(self, name: str) -> AbstractContextManager[object]:
-        """Return a lock that one process of the run holds at a time."""
-
-
-class ProcessMemo:
-    """A Memo for one process: a dictionary, and a lock a key for single flight."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Plain] = {}
-        self._locks: dict[str, threading.Lock] = {}
-        self._guard = threading.Lock()
-
-    def once(self, key: str, make: Callable[[], Plain]) -> Plain:
-        """Return what is known of a key, or make it while others wait."""
-        if (known := self._known.get(key)) is not None:
-            return known
-        with self._guard:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            if key not in self._known:
-                self._known[key] = make()
-                self._locks.pop(key)
-            return self._known[key]
-
-    def exclusive(self, name: str) -> AbstractContextManager[object]:
-        """Return nothing to wait for: there is one process."""
-        return nullcontext()
 
 
 class Line(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -12,11 +12,9 @@ from pytest_kosli.fingerprint import Fingerprint, local
 from pytest_kosli.fingerprint.image import whole
 from pytest_kosli.fingerprint.reference import BadReferenceError, Reference, parse
 from pytest_kosli.fingerprint.watch import Watch
+from pytest_kosli.memo import Memo, Plain, ProcessMemo
 from pytest_kosli.model import Artifact, NoVerdict, Origin, sealed, unsealed
 from pytest_kosli.text import clean
-
-if TYPE_CHECKING:
-    from pytest_kosli.ledger import Memo, Plain
 
 Claim = Callable[[str], str]
 LookUp = Callable[[Reference, Claim], Fingerprint]
@@ -205,8 +203,6 @@ def fingerprint(reference: str, *, exclude: Sequence[str] = ()) -> str:
     For scripts, without pytest: paths start in the current folder, registry and engine are asked
     each time. ``exclude`` are patterns of paths to leave out of a folder. Raises NoVerdict.
     """
-    from pytest_kosli.ledger import ProcessMemo
-
     return References(ProcessMemo(), {}).artifact(reference, "call", exclude).fingerprint
 
 

@@ -19,8 +19,9 @@ from pytest_kosli import __version__, hooks, xdist
 from pytest_kosli.api.host import Exchange
 from pytest_kosli.api.kosli import KosliClient
 from pytest_kosli.discovery import ARTIFACTS, Check, Discovery, Found, Given, Sources, is_late
-from pytest_kosli.ledger import Ledger, Left, Memo, ProcessMemo, nobody
+from pytest_kosli.ledger import Ledger, Left, nobody
 from pytest_kosli.marker import ARGUMENT, Parametrised, Plan, plan_of
+from pytest_kosli.memo import Memo, ProcessMemo, SharedMemo
 from pytest_kosli.model import (
     Artifact,
     NotChecked,
@@ -161,7 +162,7 @@ class Run:
     def memo(self) -> Memo:
         """Return what the run remembers, together with other workers where there are any."""
         folder = xdist.shared_folder(self.config) or self._folder_for_children
-        memo: Memo = xdist.SharedMemo(folder) if folder else ProcessMemo()
+        memo: Memo = SharedMemo(folder) if folder else ProcessMemo()
         xdist.tell_known(self.config, memo)
         return memo
 

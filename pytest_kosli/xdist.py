@@ -6,12 +6,8 @@ worker needs a reply first asks for it, all others read it and judge it themselv
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_kosli.ledger import Memo, Plain
+    from pytest_kosli.memo import Memo, Plain
 
 INPUT = "kosli_folder"
 REMOTE = "remote"
@@ -40,6 +36,8 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Give a worker that is about to start the path of the shared folder."""
+        from pytest_kosli.memo import SharedMemo
+
         if self._folder is None:
             self._folder = tempfile.mkdtemp(prefix="pytest-kosli-")
             tell_known(node.config, SharedMemo(Path(self._folder)))
@@ -96,37 +94,3 @@ def shared_folder(config: pytest.Config) -> Path | None:
             "Run tests that ask Kosli with local workers (-n), or without xdist.",
         )
     return Path(folder) if folder else None
-
-
-class SharedMemo:
-    """A Memo over a folder: a file a key, written whole, under a lock that can not be left over."""
-
-    def __init__(self, folder: Path) -> None:
-        from pytest_kosli.ledger import ProcessMemo
-
-        self._folder = folder
-        self._here = ProcessMemo()
-
-    def once(self, key: str, make: Callable[[], Plain]) -> Plain:
-        """Return what any process of the run knows of a key, or make it while others wait."""
-        return self._here.once(key, lambda: self._across(key, make))
-
-    def exclusive(self, name: str) -> AbstractContextManager[object]:
-        """Return a lock that one process of the run holds at a time."""
-        from filelock import FileLock
-
-        return FileLock(self._folder / f"{name}.lock")
-
-    def _across(self, key: str, make: Callable[[], Plain]) -> Plain:
-        from hashlib import sha256
-
-        name = sha256(key.encode()).hexdigest()
-        path = self._folder / f"{name}.json"
-        if not path.exists():
-            with self.exclusive(name):
-                if not path.exists():
-                    draft = path.with_suffix(".draft")
-                    draft.write_text(json.dumps(make()), encoding="utf-8")
-                    os.replace(draft, path)
-        plain: Plain = json.loads(path.read_text(encoding="utf-8"))
-        return plain

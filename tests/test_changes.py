@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from pytest_kosli.fingerprint import of_directory, of_file
-from pytest_kosli.ledger import ProcessMemo
+from pytest_kosli.memo import ProcessMemo, SharedMemo
 from pytest_kosli.model import NoVerdict
 from pytest_kosli.references import References
-from pytest_kosli.xdist import SharedMemo
 from tests.conftest import Suite
 from tests.fingerprint.trees import make
 from tests.sandbox import Sandbox

@@ -15,7 +15,7 @@ import pytest
 import pytest_kosli
 from pytest_kosli.fingerprint import Fingerprint, of_directory
 from pytest_kosli.fingerprint.reference import Reference
-from pytest_kosli.ledger import ProcessMemo
+from pytest_kosli.memo import ProcessMemo
 from pytest_kosli.model import NoVerdict
 from pytest_kosli.references import Claim, References
 from tests.api.faulty import Answer, Faulty

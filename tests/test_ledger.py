@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from pytest_kosli.api.http import Http, Token
 from pytest_kosli.api.kosli import KosliClient
-from pytest_kosli.ledger import Ledger, ProcessMemo, opened, sealed
+from pytest_kosli.ledger import Ledger, opened, sealed
+from pytest_kosli.memo import ProcessMemo, SharedMemo
 from pytest_kosli.model import Artifact, NoVerdict, Outcome, Question, Reply, Request, Scope
-from pytest_kosli.xdist import SharedMemo
 from tests.answers import OURS, THEIRS, answer
 from tests.sandbox import Sandbox
 

@@ -31,7 +31,8 @@ FLOORS: dict[str, set[str]] = {
     "manifest": GROUND,  # text in, images and places out: files and registries are others' business
     "api": CLIENT | {"source", "__init__"},  # source is to CodeAlive what the judge is to Kosli
     "waiting": {"model", "api.host"},  # replies and an exchange, and nothing of what they say
-    "ledger": CLIENT | {"api", "waiting"},
+    "memo": set(),
+    "ledger": CLIENT | {"api", "waiting", "memo"},
     "discovery": CLIENT | {"api"},
     "report": GROUND | {"explain", "__init__"},
     "configfile": {"options"},  # ~/.kosli.yml: read by settings alone
@@ -40,7 +41,7 @@ FLOORS: dict[str, set[str]] = {
 }
 
 PYTEST_FREE = {"model", "names", "text", "shape", "explain", "answers", "judge", "source",
-               "drift", "api", "fingerprint", "manifest", "waiting", "ledger", "discovery",
+               "drift", "api", "fingerprint", "manifest", "waiting", "memo", "ledger", "discovery",
                "configfile"}  # fmt: skip
 LIBRARIES = {
     "requests": {"api.http"},

@@ -35,7 +35,7 @@ from pytest_kosli.doctor.line import Line, NotLookedAt, State, to_mend
 from pytest_kosli.enforce import usage_error
 from pytest_kosli.fingerprint import Fingerprint
 from pytest_kosli.fingerprint.reference import Reference
-from pytest_kosli.ledger import Memo, ProcessMemo
+from pytest_kosli.memo import Memo, ProcessMemo
 from pytest_kosli.model import ANY_FLOW, Artifact, NoVerdict, Reply, Request
 from pytest_kosli.options import ROWS, Level, Row, shown
 from pytest_kosli.references import Claim, References
