@@ -65,10 +65,9 @@ class Cassettes:
         path = self._path(request)
         try:
             stored = _load(path)
-            url = address(
-                host or _host_in(stored.request.uri, self._base_path), self._base_path, request
-            )
-            _compare(path, (request.method, url, request.body), stored)
+            there = host or _host_in(stored.request.uri, self._base_path)
+            url = address(there, self._base_path, request)
+            _compare(path, (request.method, url, request.body), stored.request)
             return _reply(stored.response)
         except _DamageError as damage:
             raise _damaged(path, damage) from None
@@ -372,9 +371,9 @@ def _host_in(uri: str, base_path: str) -> str:
     raise _DamageError("it names no host that could be asked")
 
 
-def _compare(path: Path, asked: tuple[str, str, bytes], stored: _Interaction) -> None:
+def _compare(path: Path, asked: tuple[str, str, bytes], stored: _Asked) -> None:
     """Refuse the reply to any other request, exactly: order and empty values count as well."""
-    recorded = stored.request.method, stored.request.uri, stored.request.body
+    recorded = stored.method, stored.uri, stored.body
     if recorded == asked:
         return
     try:
