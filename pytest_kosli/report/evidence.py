@@ -454,7 +454,7 @@ def _origins(found: Found) -> list[Facts]:
                 "source": origin["source"],
                 "detail": origin["detail"],
                 "resolved": origin["resolved"],
-                "excluded": list(origin["excluded"]),
+                "excluded": origin["excluded"],
                 "runs_in": fact["environment"] or None,
                 "snapshot_says_compliant": origin["reported"],
             }

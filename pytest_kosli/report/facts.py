@@ -90,7 +90,7 @@ def _origin(origin: Origin) -> Facts:
         "source": origin.source,
         "detail": origin.detail,
         "resolved": origin.resolved,
-        "excluded": origin.excluded,
+        "excluded": list(origin.excluded),
         "reported": origin.reported,
     }
 
