@@ -1,7 +1,4 @@
-"""Where Kosli is, and which names it allows: what the table of settings has to know of its API.
-
-Loaded by every pytest run on the machine, so it imports nothing.
-"""
+"""Where Kosli is, and which names it allows: what settings have to know of its API."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_kosli import __version__
 from pytest_kosli.api.host import Token
-from pytest_kosli.options import ROWS, shown
+from pytest_kosli.options import ROWS
 from pytest_kosli.report import ci
 from pytest_kosli.report.evidence import Evidence, Job, Mode, Run, Setting, evidence
 from pytest_kosli.report.files import Destination, destinations
@@ -24,6 +24,7 @@ from pytest_kosli.report.github import errors
 from pytest_kosli.report.record import Record
 from pytest_kosli.settings import Settings, folder
 from pytest_kosli.text import count
+from pytest_kosli.values import shown
 
 BROKEN_OFF = {
     pytest.ExitCode.INTERRUPTED: "the run was interrupted",

@@ -17,7 +17,8 @@ from pytest_kosli import configfile
 from pytest_kosli.api.host import Token
 from pytest_kosli.model import NoVerdict, Scope
 from pytest_kosli.names import DEFAULT_HOST
-from pytest_kosli.options import CODEALIVE, ROWS, Level, Row, shown
+from pytest_kosli.options import CODEALIVE, ROWS, Level, Row
+from pytest_kosli.values import shown
 
 REGIONS = (DEFAULT_HOST, "https://app.us.kosli.com")
 SCOPES = ("environment", "policy")

@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pytest_kosli import options
 from pytest_kosli.api.codealive import CodeAliveClient
 from pytest_kosli.api.kosli import KosliClient
 from pytest_kosli.model import KosliError
+from pytest_kosli.values import shown
 from tests.documents import DOCS, README
 
 REFERENCE = DOCS / "reference.md"
@@ -57,6 +58,21 @@ def call(name: str, function: Callable[..., object]) -> str:
 
 
 # The tables.
+
+
+def settings(of: Sequence[options.Row] = options.ROWS) -> Rows:
+    rows: Rows = [
+        ("setting", "flag", "variable", "ini key", "`~/.kosli.yml`", "default", "what it is")
+    ]
+    for row in of:
+        names = (row.flag, row.variable, row.dest, row.key)
+        places = (
+            f"`{name}`" if level in row.levels else "no"
+            for level, name in zip(options.Level, names, strict=False)
+        )
+        default = f"`{shown(row.default)}`" if row.default not in (None, ()) else "none"
+        rows.append((row.name, *places, default, row.usage.replace("|", "\\|")))
+    return rows
 
 
 def flags() -> Rows:
@@ -210,7 +226,7 @@ def reference(text: str) -> str:
 
 def readme(text: str) -> str:
     """Return the README with the table of settings as the code says it now."""
-    return put(text, "settings", options.markdown_table(), "/settings")
+    return put(text, "settings", table(settings()), "/settings")
 
 
 if __name__ == "__main__":

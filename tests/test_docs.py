@@ -22,6 +22,7 @@ from markdown_it import MarkdownIt
 from pytest_kosli import answers, model, options
 from pytest_kosli.explain import explain, no_verdict, sentence
 from pytest_kosli.model import Artifact, NoVerdict, Outcome, Question, Reason, Scope, Verdict
+from tests import reference
 from tests.documents import (
     DOCS,
     README,
@@ -236,7 +237,7 @@ def test_the_readme_lists_all_of_its_questions() -> None:
 def test_the_table_of_settings_is_the_generated_one() -> None:
     text = README.read_text("utf-8")
     table = text.partition("<!-- settings -->\n")[2].partition("<!-- /settings -->")[0]
-    assert table == options.markdown_table(), "run python -m tests.reference"
+    assert table == reference.table(reference.settings()), "run python -m tests.reference"
 
 
 @each_document

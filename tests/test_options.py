@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import pickle
 import re
@@ -19,10 +20,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_kosli import options
+from pytest_kosli import names, options, values
 from pytest_kosli.api.host import Token
 from pytest_kosli.options import ROWS, Level, Row
 from pytest_kosli.settings import REGIONS, Settings, header, read
+from tests import reference
 
 TOKEN = "Zk3-q1vT_8sYp0WmXb5nR7uHcL2eJd9fGa4iKoNt6QE"
 CIPHERTEXT = "xcbHyMnKy8zNzs/Q0dLT1NXW19jZ2tvc3d7f4OHi4+Tl5ufo6err7O3u7/Dx8vP09fb3+Pn6+/z9/v8="
@@ -78,7 +80,7 @@ class Registered:
 
 CONFTEST = """
 import pytest
-from pytest_kosli import options
+from pytest_kosli import names, options, values
 from pytest_kosli.settings import read
 
 settings = pytest.StashKey()
@@ -625,16 +627,16 @@ SHOWN = [row for row in (*ROWS, *options.CODEALIVE) if row.default not in (None,
 
 @pytest.mark.parametrize("row", SHOWN, ids=id_of)
 def test_a_default_can_be_given_as_it_is_shown(row: Row) -> None:
-    text = options.shown(row.default)
-    assert f"`{text}`" in options.markdown_table([row])
-    assert options.shown(row.parse(text)) == text
+    text = values.shown(row.default)
+    assert f"`{text}`" in reference.settings([row])[1]
+    assert values.shown(row.parse(text)) == text
 
 
 @given(st.decimals("0.001", 9_999, places=3), st.sampled_from(["", *"smhd"]))
 def test_a_time_can_be_given_as_it_is_shown(number: Decimal, unit: str) -> None:
     parse = cast(Callable[[str], float], ROW["wait"].parse)
     value = parse(f"{number}{unit}")
-    assert parse(options.shown(value)) == pytest.approx(value, rel=1e-12)
+    assert parse(values.shown(value)) == pytest.approx(value, rel=1e-12)
 
 
 def test_every_setting_that_is_a_time_says_so() -> None:
@@ -642,6 +644,15 @@ def test_every_setting_that_is_a_time_says_so() -> None:
     times = [row for row in ROWS if kinds[row.name] in (float, float | None)]
     assert {row.metavar for row in times} == {"DURATION"}
     assert {row.parse("1m") for row in times} == {row.parse("60") for row in times} == {60.0}
+
+
+def test_the_table_is_of_one_mind_with_the_rooms_that_a_start_does_not_load() -> None:
+    rows = (*ROWS, *options.CODEALIVE)
+    readers = {name for name, one in vars(values).items() if inspect.isfunction(one)}
+    shows = {"shown", "in_units", "check_host", "check_proxy"}
+    assert {row.kind for row in rows} == {one for one in readers - shows if one[0] != "_"}
+    assert ROW["host"].default == names.DEFAULT_HOST
+    assert ROW["provider"].help.endswith(f": {', '.join(names.PROVIDERS)}")
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])
@@ -1097,7 +1108,7 @@ def test_a_verbose_header_shows_every_setting_and_its_origin(start: Given) -> No
 
 
 def test_the_markdown_table_has_a_line_for_every_row() -> None:
-    head, rule, *lines = options.markdown_table().splitlines()
+    head, rule, *lines = reference.table(reference.settings()).splitlines()
     assert head.startswith("| setting | flag |")
     assert set(rule) == set("| -")
     assert len(lines) == len(ROWS)

@@ -37,12 +37,13 @@ from pytest_kosli.fingerprint import Fingerprint
 from pytest_kosli.fingerprint.reference import Reference
 from pytest_kosli.memo import Memo, ProcessMemo
 from pytest_kosli.model import ANY_FLOW, Artifact, NoVerdict, Reply, Request
-from pytest_kosli.options import ROWS, Level, Row, shown
+from pytest_kosli.options import ROWS, Level, Row
 from pytest_kosli.references import Claim, References
 from pytest_kosli.report.files import destinations
 from pytest_kosli.run import KINDS, bases, host_of, named_by, offline_image
 from pytest_kosli.settings import SCOPES, Survey, folder, no_organisation, no_token
 from pytest_kosli.text import count
+from pytest_kosli.values import shown
 
 ALWAYS_SHOWN = ("api_token", "host", "org")
 MODE = ("dry_run", "offline", "record")
