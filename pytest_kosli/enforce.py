@@ -10,8 +10,8 @@ import pytest
 from pytest_kosli.answers import ArtifactDetails
 from pytest_kosli.discovery import Check
 from pytest_kosli.explain import explain_all
-from pytest_kosli.fixtures import CURRENT
 from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict, Outcome, Verdict
+from pytest_kosli.plugin import CURRENT
 from pytest_kosli.report.facts import Facts, facts_of
 from pytest_kosli.run import Run
 

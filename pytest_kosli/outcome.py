@@ -18,7 +18,7 @@ from pytest_kosli.report.facts import NO_VERDICT, Facts
 
 RUNNERS = {"_pytest", "pluggy"}
 OURS = __name__.partition(".")[0]
-PLUGIN = Path(__file__).with_name("plugin.py")
+HOOKS = Path(__file__).with_name("involved.py")
 """What is raised by a hook of ours has no line of the test to show."""
 
 
@@ -86,7 +86,7 @@ def tell(
     if isinstance(call.excinfo.value, BaseExceptionGroup):
         report.longrepr = "\n".join(_lines(error))  # pytest has Python's own text for a group alone
         return error
-    in_test = call.when == "call" and call.excinfo.traceback[0].path != PLUGIN
+    in_test = call.when == "call" and call.excinfo.traceback[0].path != HOOKS
     _tell(item, call.excinfo, report, _lines(error), in_test=in_test)
     return error
 

@@ -17,12 +17,12 @@ from pytest_kosli.api.kosli import KosliClient
 from pytest_kosli.discovery import Check
 from pytest_kosli.enforce import VERDICTS, Enforcer, note, take_facts, usage_error
 from pytest_kosli.explain import headline, no_verdict
-from pytest_kosli.fixtures import CURRENT, NAMES
 from pytest_kosli.flagged import Flagged
 from pytest_kosli.gate import Guard
 from pytest_kosli.handles import KosliArtifact
 from pytest_kosli.marker import DERIVED, NAME, Parametrised, Plan
 from pytest_kosli.model import KosliError, NotCompliant, NoVerdict, Verdict
+from pytest_kosli.plugin import CURRENT, FIXTURES
 from pytest_kosli.report import progress, terminal
 from pytest_kosli.report.facts import NO_VERDICT, Facts
 from pytest_kosli.report.properties import PREFIX, properties
@@ -75,7 +75,7 @@ class Session:
         self.looked = False
         self._headed = False
 
-    def begin(self) -> None:
+    def read_early(self) -> None:
         """Read the settings, and standard input where they name it: later it gives nothing."""
         settings = self.run.settings
         reads = not (settings.dry_run or self._only_collects or xdist.is_worker(self.config))
@@ -94,8 +94,7 @@ class Session:
     def late_header(self) -> list[str]:
         """Return the same later, where the header came too early to know of us."""
         quiet = self.config.get_verbosity() < 0 or self.config.getoption("no_header")
-        silent = self._headed or quiet or self._only_collects or xdist.is_worker(self.config)
-        return [] if silent else self.header()
+        return [] if self._headed or quiet or self._only_collects else self.header()
 
     def expand(self, metafunc: pytest.Metafunc) -> None:
         """Make one test for each artifact; marks that can not be read are told at its set-up."""
@@ -123,7 +122,7 @@ class Session:
     def derive(self, items: list[pytest.Item]) -> None:
         """Mark the tests that take a fixture of ours by name, so that ``-m kosli`` selects them."""
         for item in items:
-            if NAMES.intersection(getattr(item, "fixturenames", ())) and _takes_ours(item):
+            if FIXTURES.intersection(getattr(item, "fixturenames", ())) and _takes_ours(item):
                 item.add_marker(pytest.mark.kosli.with_args(DERIVED))
 
     def collected(self, session: pytest.Session, unheard: Sequence[str]) -> None:
@@ -253,7 +252,13 @@ class Session:
                 "Mend what is refused, or run without --kosli-all-or-nothing.",
             )
 
-    def recall(self, item: pytest.Item) -> None:
+    def set_up(self, item: pytest.Item) -> None:
+        """Let a test run only if nothing stands against it, before anything of it is set up."""
+        self._recall(item)
+        self._judge(item)
+        self._let_run(item)
+
+    def _recall(self, item: pytest.Item) -> None:
         """Refuse a rerun: what Kosli said is final for the run, so there is nothing new to learn.
 
         The first attempt's exception is raised again, so that no skip and no test that asks only
@@ -266,14 +271,8 @@ class Session:
                 note(self.config, fact)
             raise error.with_traceback(None)
 
-    def let_run(self, item: pytest.Item) -> None:
-        """Refuse any test, marked or not, of a run in which one refusal counts for all."""
-        if self._nothing is not None:
-            item.stash[GATED] = marker.demands(item)
-            raise self._nothing
-
-    def set_up(self, item: pytest.Item) -> None:
-        """Judge a marked test before anything of it is set up; a skip mark counts first."""
+    def _judge(self, item: pytest.Item) -> None:
+        """Judge a marked test; a skip mark counts first."""
         marks = marker.demands(item)
         if not marks:
             return
@@ -285,6 +284,12 @@ class Session:
             with contextlib.suppress(pytest.xfail.Exception):
                 skipping.pytest_runtest_setup(item)
         self.enforcer.gate(item)
+
+    def _let_run(self, item: pytest.Item) -> None:
+        """Refuse any test, marked or not, of a run in which one refusal counts for all."""
+        if self._nothing is not None:
+            item.stash[GATED] = marker.demands(item)
+            raise self._nothing
 
     def check_artifact(self, item: pytest.Item) -> None:
         """Refuse a ``kosli_artifact`` that is not ours: the test would look at something else."""
@@ -559,7 +564,9 @@ def _forget(item: pytest.Item, *keys: pytest.StashKey[Any]) -> None:
 def _takes_ours(item: pytest.Item) -> bool:
     function = getattr(item, "obj", None)
     try:
-        return callable(function) and not NAMES.isdisjoint(inspect.signature(function).parameters)
+        return callable(function) and not FIXTURES.isdisjoint(
+            inspect.signature(function).parameters
+        )
     except (TypeError, ValueError):
         return False  # nothing that Python can look into
 

@@ -27,10 +27,21 @@ MOVED = "kosli_moved"
 """What a report that is told in another phase than it belongs to says of it: the phase's name."""
 
 
+def attend(config: pytest.Config) -> None:
+    """Hear of what other processes run, from the first of their reports on."""
+    from pytest_kosli.listener import listen
+
+    if is_controller(config):
+        config.pluginmanager.register(Controller(config))
+    if not is_worker(config):
+        listen(config)
+
+
 class Controller:
     """The hooks of the controller: make the folder, hand it over, clear it away."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self._folder: str | None = None
 
     @pytest.hookimpl(optionalhook=True)
@@ -42,6 +53,14 @@ class Controller:
             self._folder = tempfile.mkdtemp(prefix="pytest-kosli-")
             tell_known(node.config, SharedMemo(Path(self._folder)))
         node.workerinput[INPUT] = self._folder if node.gateway.spec.popen else REMOTE
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what a worker leaves when it ends."""
+        from pytest_kosli.plugin import session_of
+
+        if told := told_by(node):
+            session_of(self._config).take_over(told)
 
     def pytest_unconfigure(self) -> None:
         """Remove the folder, whatever became of the workers."""

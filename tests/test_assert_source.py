@@ -559,7 +559,7 @@ def test_who_does_not_use_it_imports_none_of_it_and_needs_no_key(tmp_path: Path)
         "        return super().get(key, default)\n"
         "def test_it():\n"
         "    loaded = [name for name in sys.modules if name.startswith('pytest_kosli')]\n"
-        "    assert 'pytest_kosli.source_fixtures' in loaded\n"
+        "    assert 'pytest_kosli.plugin' in loaded\n"
         "    for name in ('source', 'assert_source', 'api.codealive', 'report.sources'):\n"
         "        assert f'pytest_kosli.{name}' not in loaded\n"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_kosli.fixtures import NAMES
+from pytest_kosli.plugin import FIXTURES
 from tests.conftest import Suite
 from tests.sandbox import Sandbox
 from tests.story import CRON, LEDGER, PAYMENTS, REPORTS, WEB
@@ -820,7 +820,9 @@ BODIES = {
 def test_only_lines_of_the_test_are_shown_whatever_it_calls(
     alone: Suite, pytester: pytest.Pytester, body: str, style: str
 ) -> None:
-    fixtures = ", ".join(name for name in sorted(NAMES) if f"{name}(" in body or f"{name}." in body)
+    fixtures = ", ".join(
+        name for name in sorted(FIXTURES) if f"{name}(" in body or f"{name}." in body
+    )
     pytester.makepyfile(f"""
         def asked({fixtures}):
             return {body}

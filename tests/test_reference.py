@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 import pytest_kosli
-from pytest_kosli import fixtures, hookspecs, marker, options
+from pytest_kosli import hookspecs, marker, options, plugin
 from pytest_kosli.api.kosli import KosliClient
 from tests import reference
 from tests.documents import README, sections
@@ -38,7 +38,7 @@ def test_every_argument_of_the_mark_is_there_in_its_order() -> None:
 
 
 def test_every_fixture_is_there() -> None:
-    assert set(named("Fixtures")) == fixtures.NAMES
+    assert set(named("Fixtures")) == plugin.FIXTURES
 
 
 def missing(names: Iterable[str], text: str) -> list[str]:

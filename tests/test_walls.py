@@ -144,14 +144,15 @@ def test_there_is_no_circle() -> None:
 
 ROOMS_ON_TOP = {
     "__init__": "what a test suite may import",
-    "plugin": "pytest's hooks",
+    "plugin": "pytest's hooks in every run, and the fixtures: light",
+    "involved": "pytest's hooks in a run that has to do with Kosli",
+    "listener": "the hooks that fill the record: light, a controller has them from the start",
     "options": "the table of settings: light",
     "values": "how a setting's text is read, and how its value is shown",
     "settings": "what the table comes to in this run: not loaded where Kosli is not used",
     "configfile": "the Kosli CLI's own file, in three formats",
     "marker": "the mark",
-    "fixtures": "the fixtures, light",
-    "handles": "what the fixtures hand to tests: heavy, so not in fixtures",
+    "handles": "what the fixtures hand to tests: heavy, so not in plugin",
     "doctor": "whether everything is set up: loaded by its flag alone",
     "session": "what a run does at each hook",
     "run": "what a run asks: settings, the way to Kosli, plans",
@@ -168,7 +169,6 @@ ROOMS_ON_TOP = {
     "neighbours": "what other plugins' reports show of a check",
     "assert_source": "source, as tests ask for it",
     "assert_no_drift": "drift, as tests ask for it",
-    "source_fixtures": "the fixtures for source, light",
 }
 
 

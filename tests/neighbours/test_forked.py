@@ -93,6 +93,22 @@ def test_a_test_that_dies_under_xfail_does_not_excuse_its_missing_verdict(
     result.stdout.fnmatch_lines(["*::test_it* xfailed, but its verdict did not arrive"])
 
 
+@forked
+def test_what_only_a_childs_test_body_asks_is_told(
+    boxed: Beside, pytester: pytest.Pytester
+) -> None:
+    """Nothing of Kosli's is met in the process that hears the report."""
+    pytester.makepyfile(
+        test_suite=f"""
+        def test_it(request):
+            request.getfixturevalue("assert_compliant")("sha256:{PAYMENTS}", environment="prod")
+        """
+    )
+    result = boxed("pytest_forked", "--forked", "test_suite.py")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 check: 1 compliant"])
+
+
 FORK = """
 import os, sys
 from pytest_kosli.api.http import Http
