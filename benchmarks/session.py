@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 16
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 WORLD = """\
 org: bench
@@ -107,9 +109,11 @@ class Run:
     mebibytes: float
 
 
-def run(folder: Path, environ: dict[str, str], *arguments: str) -> Run:
+def run(
+    folder: Path, environ: dict[str, str], *arguments: str, python: str = sys.executable
+) -> Run:
     """Run pytest in a folder and measure it; it must succeed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    command = [python, *PYTEST, *arguments]
     # Without it pytest would rewrite every plugin anew at each start, ours and all others.
     environ = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
@@ -203,13 +207,43 @@ def shared(folder: Path, number: int) -> None:
 
 
 def unused(folder: Path, times: int) -> None:
-    """Start pytest with the plugin installed and not used, beside pytest without it."""
-    one = suite(folder, "unused", ONE)
-    environ = dict(os.environ)
+    """Start pytest with the plugin installed and not used, beside pytest without it.
+
+    In an environment as users have it, with nobody else's plugins: pytest reads what is installed
+    otherwise than a source tree, and whatever else starts only adds to what can not be measured.
+    """
+    python = str(folder / "venv" / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", str(ROOT)], check=True)
+    one, off = suite(folder, "unused", ONE), ("-p", "no:kosli")
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with_it, without = rounds(
-        times, lambda: run(one, environ), lambda: run(one, environ, "-p", "no:kosli")
+        times,
+        lambda: run(one, environ, python=python),
+        lambda: run(one, environ, *off, python=python),
     )
-    print(f"not used: {(with_it.cpu - without.cpu) * 1000:+.1f} ms CPU on a start (goal +5)")
+    print(
+        f"not used: {(with_it.cpu - without.cpu) * 1000:+.1f} ms CPU on a start of "
+        f"{without.cpu * 1000:.0f} ms (goal +5)"
+    )
+    if shutil.which("valgrind"):
+        bare = instructions(one, python, *off)
+        more = instructions(one, python) - bare
+        print(f"not used: {more / 1e6:+.1f} M instructions, {more / bare:+.1%}")
+
+
+def instructions(folder: Path, python: str, *arguments: str) -> int:
+    """Return how many instructions a run takes: the same on a busy machine as on a quiet one."""
+    command = [python, *PYTEST, *arguments]
+    count = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    environ = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": "0"}
+    subprocess.run(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, check=True)
+    done = subprocess.run(
+        [*count, *command], cwd=folder, env=environ, capture_output=True, text=True, check=True
+    )
+    found = re.search(r"I +refs: +([0-9,]+)", done.stderr)
+    assert found, done.stderr
+    return int(found[1].replace(",", ""))
 
 
 def main() -> None:
