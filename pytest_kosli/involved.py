@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import pytest
 
 from pytest_kosli import xdist
-from pytest_kosli.listener import listen
 from pytest_kosli.session import Session
 
 
 def begin(config: pytest.Config) -> Session:
     """Return what the run knows of Kosli from now on, with the hooks that belong to the process."""
     session = Session(config)
-    worker = xdist.is_worker(config)
+    kind = Worker if xdist.is_worker(config) else Reporter
     # Without a name, so that no -p can block it.
-    config.pluginmanager.register(Worker(session) if worker else Reporter(session))
-    if not worker:
-        listen(config)
+    config.pluginmanager.register(kind(session))
     return session
 
 
@@ -57,17 +56,9 @@ class Worker(Involved):
         """Note that a report was passed on."""
         self._session.told(report)
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self) -> Generator[None, object, object]:
-        """Tell the controller what reports do not tell."""
-        try:
-            return (yield)
-        finally:
-            self._session.leave()
-
 
 class Reporter(Involved):
-    """The hooks of the only process, or of the controller: what is shown, and how a run ends."""
+    """The hooks of the only process, or of the controller: what is noted, and shown."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -82,14 +73,14 @@ class Reporter(Involved):
         """Show the settings in force where tests alone made them matter."""
         return self._session.late_header()
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Fail a run whose record is not green, after what others do here with its exit code."""
-        try:
-            return (yield)
-        finally:
-            self._session.finish(session)
-            self._session.end_reports(session)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Note that a test came to its end."""
+        self._session.record.ended.add(nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what could not be collected: there may be checks in it that nobody knows of."""
+        if report.failed:
+            self._session.record.uncollected.add(report.nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -107,8 +98,11 @@ def keep_promise(config: pytest.Config, met: Session | None) -> None:
 
     What was typed counts, since pytest reads no flag behind ``--help``; addopts may look only.
     """
-    typed = [*config.invocation_params.args, *os.environ.get("PYTEST_ADDOPTS", "").split()]
-    asked = "--kosli-require" in {str(argument).partition("=")[0] for argument in typed}
+    typed = [*map(str, config.invocation_params.args)]
+    typed += shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    files = [Path(one[1:]) for one in typed if one.startswith("@") and Path(one[1:]).is_file()]
+    typed += [line for file in files for line in file.read_text("utf-8").splitlines()]
+    asked = "--kosli-require" in {one.partition("=")[0] for one in typed}
     runs = not (config.getoption("kosli_doctor") or xdist.is_worker(config))
     if asked and runs and not (met and met.looked):
         raise pytest.UsageError(

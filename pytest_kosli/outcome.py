@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import pytest
 
-from pytest_kosli import xdist
 from pytest_kosli.explain import no_verdict
 from pytest_kosli.model import KosliError, NotChecked, NotCompliant, NoVerdict
+from pytest_kosli.plugin import MOVED
 from pytest_kosli.report.facts import NO_VERDICT, Facts
 
 RUNNERS = {"_pytest", "pluggy"}
@@ -43,7 +43,7 @@ def settle(
     elif isinstance(error, NoVerdict) and call.when != "teardown":
         report.when = "setup"
     if report.when != call.when:
-        setattr(report, xdist.MOVED, call.when)
+        setattr(report, MOVED, call.when)
     return error
 
 
@@ -171,7 +171,7 @@ def passed(report: pytest.TestReport, when: Literal["setup", "teardown"]) -> pyt
     told.when, told.outcome, told.longrepr = when, "passed", None
     told.start = told.stop = report.start if when == "setup" else report.stop
     told.duration = 0.0
-    for name in ("kosli", xdist.MOVED, "extras"):
+    for name in ("kosli", MOVED, "extras"):
         vars(told).pop(name, None)
     return told
 

@@ -17,7 +17,7 @@ from pytest_kosli import hookspecs, options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from typing import Any
+    from typing import Any, Literal
 
     from pytest_kosli.api.codealive import CodeAliveClient
     from pytest_kosli.api.kosli import KosliClient
@@ -36,6 +36,15 @@ GATE = Path(__file__).with_name("gate.py")
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 CURRENT: pytest.StashKey[pytest.Item] = pytest.StashKey()
 """The item that runs now: calls inside shared fixtures are noted on it."""
+
+MOVED = "kosli_moved"
+"""What a report that is told in another phase than it belongs to says of it: the phase's name."""
+
+TRACE = "pytest-kosli demands a verdict"
+"""The keyword by which the controller knows a report that must carry facts of ours."""
+
+OUTPUT = "kosli"
+"""The part of a worker's output that holds what it leaves its controller."""
 
 FIXTURES = frozenset(
     {
@@ -60,9 +69,9 @@ def __dir__() -> list[str]:
 def session_of(config: pytest.Config) -> Session:
     """Return what this run knows of Kosli, made when first asked for."""
     if SESSION not in config.stash:
-        from pytest_kosli import involved
+        from pytest_kosli.involved import begin
 
-        config.stash[SESSION] = involved.begin(config)
+        config.stash[SESSION] = begin(config)
     return config.stash[SESSION]
 
 
@@ -79,40 +88,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the hooks that others may implement."""
     pluginmanager.add_hookspecs(hookspecs)
-    pluginmanager.register(Instead())
+    pluginmanager.register(Doctor())
 
 
-class Instead:
-    """Does what pytest would do itself otherwise: run the tests, make a report."""
-
-    __slots__ = ()
+class Quiet:
+    """A plugin in which pytest looks at hooks alone."""
 
     def __dir__(self) -> list[str]:
-        """Return the hooks alone."""
-        return ["pytest_cmdline_main", "pytest_runtest_makereport"]
+        """Return the names of the hooks."""
+        return [name for name in dir(type(self)) if name.startswith("pytest_")]
+
+
+class Doctor(Quiet):
+    """Looks at the set-up instead of running tests, where that is what was asked for."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> pytest.ExitCode | None:
-        """Look at the set-up instead of running tests, where that is what was asked for."""
+        """Return the exit code of the look, or leave the run to pytest."""
         if not config.getoption("kosli_doctor") or config.getoption("help"):
             return None
         from pytest_kosli import doctor
 
         return doctor.run(config)
-
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[Any]
-    ) -> pytest.TestReport | None:
-        """Return a report that says already what an exception of ours stands for.
-
-        The wrappers of other plugins, which come before ours, see it so.
-        """
-        if not _is_ours(call.excinfo):
-            return None
-        from pytest_kosli import outcome
-
-        item.config.option.runxfail = True  # until our wrapper around this hook sets it back
-        return outcome.report_of(item, call)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -120,10 +117,11 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """Keep what ``--kosli-require`` promises where pytest looked only at tests, or at itself."""
     code = yield
     typed = f"{config.invocation_params.args} {os.environ.get('PYTEST_ADDOPTS')}"
-    if not code and "--kosli-require" in typed:
-        from pytest_kosli import involved
+    named = "--kosli-require" in typed or config.getoption("kosli_require") is not None
+    if named and not code:
+        from pytest_kosli.involved import keep_promise
 
-        involved.keep_promise(config, met_in(config))
+        keep_promise(config, met_in(config))
     return code
 
 
@@ -131,14 +129,76 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark; read the settings at once where a flag says that they matter."""
     config.addinivalue_line("markers", MARK)
     config.stash[options.ENVIRON] = dict(os.environ)
-    if config.getoption("dist", "no") != "no" or config.pluginmanager.hasplugin("pytest_forked"):
-        from pytest_kosli import xdist
+    worker = hasattr(config, "workerinput")
+    # Without a name, so that no -p can block it.
+    config.pluginmanager.register(Maker(config) if worker else Listener(config))
+    if config.getoption("dist", "no") != "no" and not worker:
+        from pytest_kosli.xdist import Controller
 
-        xdist.attend(config)
+        config.pluginmanager.register(Controller())
     named = (config.getini(key) for key in ("kosli_require", "kosli_report"))
     piped = "-" in (config.getini("kosli_manifest") or ())
     if options.flags_given(config) or piped or any(value is not None for value in named):
         session_of(config).read_early()
+
+
+class Maker(Quiet):
+    """Makes the report of an exception of ours, so that the wrappers of other plugins see it.
+
+    Registered after the first conftest files, whose hooks would otherwise come before.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> pytest.TestReport | None:
+        """Return a report that says already what the exception stands for."""
+        if not _is_ours(call.excinfo):
+            return None
+        from pytest_kosli import outcome
+
+        self._config.option.runxfail = True  # until our wrapper around this hook sets it back
+        return outcome.report_of(item, call)
+
+
+class Listener(Maker):
+    """Hears what is told: in the only process, or in the controller of workers.
+
+    Also where nothing of ours was met yet, since tests may have run in a process of their own.
+    """
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(
+        self, report: pytest.TestReport
+    ) -> Generator[None, object, object]:
+        """Take a report into the record; one that has to do with us is reason to begin one.
+
+        Reporters wait for a set-up first and a teardown last, so where one was told as a call,
+        another report takes its place.
+        """
+        moved = getattr(report, MOVED, None)
+        if moved == "setup":
+            self._fill(report, moved)
+        ours = hasattr(report, "kosli") or TRACE in report.keywords
+        if met := session_of(self._config) if ours else met_in(self._config):
+            met.hear(report)
+        told = yield
+        if moved == "teardown":
+            self._fill(report, moved)
+        return told
+
+    def _fill(self, report: pytest.TestReport, phase: Literal["setup", "teardown"]) -> None:
+        from pytest_kosli import outcome
+
+        self._config.hook.pytest_runtest_logreport(report=outcome.passed(report, phase))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what a worker leaves when it ends."""
+        if told := getattr(node, "workeroutput", {}).get(OUTPUT):
+            session_of(self._config).take_over(told)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
@@ -211,9 +271,10 @@ def pytest_runtest_makereport(
         report = yield
     finally:
         item.config.option.runxfail = runxfail
-    # Somebody may use the library alone; only then is an exception of ours the first we hear.
-    met = session_of(item.config) if _is_ours(call.excinfo) else met_in(item.config)
-    if met:
+    # Somebody may use the library alone, or mark a test while it runs.
+    late = call.when == "teardown" and item.get_closest_marker("kosli")
+    ours = late or _is_ours(call.excinfo)
+    if met := session_of(item.config) if ours else met_in(item.config):
         met.settle(item, call, report)
         if call.when == "teardown":
             met.tell()
@@ -223,6 +284,22 @@ def pytest_runtest_makereport(
 def _is_ours(excinfo: pytest.ExceptionInfo[BaseException] | None) -> bool:
     model = sys.modules.get("pytest_kosli.model")
     return excinfo is not None and model is not None and excinfo.errisinstance(model.KosliError)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Fail a run whose record is not green: before others act on its exit code, and after them."""
+    if met := met_in(session.config):
+        met.look(session)
+    try:
+        result = yield
+    except BaseException as error:
+        if met := met_in(session.config):
+            met.end(session, error)
+        raise
+    if met := met_in(session.config):
+        met.end(session)
+    return result
 
 
 # The fixtures. What each is made of is loaded when a test asks for it.

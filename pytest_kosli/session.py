@@ -22,7 +22,7 @@ from pytest_kosli.gate import Guard
 from pytest_kosli.handles import KosliArtifact
 from pytest_kosli.marker import DERIVED, NAME, Parametrised, Plan
 from pytest_kosli.model import KosliError, NotCompliant, NoVerdict, Verdict
-from pytest_kosli.plugin import CURRENT, FIXTURES
+from pytest_kosli.plugin import CURRENT, FIXTURES, TRACE
 from pytest_kosli.report import progress, terminal
 from pytest_kosli.report.facts import NO_VERDICT, Facts
 from pytest_kosli.report.properties import PREFIX, properties
@@ -73,6 +73,7 @@ class Session:
         self._failed: list[str] = []
         self._untold: dict[str, str] = {}
         self.looked = False
+        self._judged: tuple[int, int] | None = None
         self._headed = False
 
     def read_early(self) -> None:
@@ -135,7 +136,7 @@ class Session:
         marked = [item for item in session.items if marker.demands(item)]
         self.marked = {item.nodeid for item in session.items if item.get_closest_marker(NAME)}
         for item in marked:
-            item.keywords[xdist.TRACE] = True
+            item.keywords[TRACE] = True
         usage = self._not_meant(marked, unheard)
         if usage is not None and not xdist.is_worker(self.config):
             self._stopped = f"usage error: {usage}"
@@ -276,7 +277,7 @@ class Session:
         marks = marker.demands(item)
         if not marks:
             return
-        item.keywords[xdist.TRACE] = True
+        item.keywords[TRACE] = True
         item.stash[GATED] = marks
         skipping = self.config.pluginmanager.get_plugin("skipping")
         if skipping is not None:
@@ -452,14 +453,39 @@ class Session:
             report.when or "",
             report.outcome,
             getattr(report, "kosli", None),
-            marked=xdist.TRACE in report.keywords,
+            marked=TRACE in report.keywords,
             xfailed=hasattr(report, "wasxfail"),
         )
+
+    def look(self, session: pytest.Session) -> None:
+        """Fail a run that is not green, before other plugins act on its exit code."""
+        if not xdist.is_worker(self.config):
+            self.finish(session)
+
+    def end(self, session: pytest.Session, error: BaseException | None = None) -> None:
+        """Look again after them, with the exit code that a ``pytest.exit`` of theirs asks for."""
+        if xdist.is_worker(self.config):
+            self.leave()
+            return
+        left = error if isinstance(error, pytest.exit.Exception) else None
+        if left and left.returncode is not None:
+            session.exitstatus = left.returncode
+        self.finish(session)
+        self.end_reports(session)
+        if left:
+            left.returncode = int(session.exitstatus)
 
     def finish(self, session: pytest.Session) -> None:
         """Fail a run that is green by its tests but not by its record."""
         if self._stopped or self._only_collects:
             return
+        if self._judged and session.exitstatus == self._judged[1]:
+            session.exitstatus = self._judged[0]  # as it was before we looked the first time
+        before = session.exitstatus
+        self._judge_run(session)
+        self._judged = before, session.exitstatus
+
+    def _judge_run(self, session: pytest.Session) -> None:
         self._end()
         try:
             settings = self.run.settings

@@ -14,34 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_kosli.plugin import OUTPUT
+
 if TYPE_CHECKING:
     from pytest_kosli.memo import Memo, Plain
 
 INPUT = "kosli_folder"
 REMOTE = "remote"
-TRACE = "pytest-kosli demands a verdict"
-"""The keyword by which the controller knows a report that must carry facts of ours."""
 KNOWN: pytest.StashKey[dict[str, Plain]] = pytest.StashKey()
 """What a run knows before its first test is collected, by the key that a Memo is asked for."""
-MOVED = "kosli_moved"
-"""What a report that is told in another phase than it belongs to says of it: the phase's name."""
-
-
-def attend(config: pytest.Config) -> None:
-    """Hear of what other processes run, from the first of their reports on."""
-    from pytest_kosli.listener import listen
-
-    if is_controller(config):
-        config.pluginmanager.register(Controller(config))
-    if not is_worker(config):
-        listen(config)
 
 
 class Controller:
     """The hooks of the controller: make the folder, hand it over, clear it away."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    def __init__(self) -> None:
         self._folder: str | None = None
 
     @pytest.hookimpl(optionalhook=True)
@@ -53,14 +40,6 @@ class Controller:
             self._folder = tempfile.mkdtemp(prefix="pytest-kosli-")
             tell_known(node.config, SharedMemo(Path(self._folder)))
         node.workerinput[INPUT] = self._folder if node.gateway.spec.popen else REMOTE
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Take over what a worker leaves when it ends."""
-        from pytest_kosli.plugin import session_of
-
-        if told := told_by(node):
-            session_of(self._config).take_over(told)
 
     def pytest_unconfigure(self) -> None:
         """Remove the folder, whatever became of the workers."""
@@ -84,18 +63,9 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-OUTPUT = "kosli"
-
-
 def tell_controller(config: pytest.Config, what: str, told: list[str]) -> None:
     """Leave texts in a worker, for when it ends: they take the place of earlier ones."""
     config.workeroutput.setdefault(OUTPUT, {})[what] = told  # type: ignore[attr-defined]
-
-
-def told_by(node: Any) -> dict[str, list[str]]:
-    """Return, in the controller, what a worker left; nothing of one that crashed."""
-    told: dict[str, list[str]] = getattr(node, "workeroutput", {}).get(OUTPUT, {})
-    return told
 
 
 def shared_folder(config: pytest.Config) -> Path | None:

@@ -291,6 +291,20 @@ def test_no_addopts_keep_a_run_from_what_require_promises(
     assert "--kosli-require" in result.outlines[-2] + result.stderr.str()
 
 
+@pytest.mark.parametrize("typed", ["in a file", "quoted"])
+def test_require_promises_the_same_however_it_is_typed(
+    pytester: pytest.Pytester, online: Sandbox, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    pytester.makepyfile(REQUIRED)
+    (pytester.path / "typed.txt").write_text("--kosli-require=1\n-q\n")
+    if typed == "quoted":
+        monkeypatch.setenv("PYTEST_ADDOPTS", '"--kosli-require=1"')
+    given = ["@typed.txt"] if typed == "in a file" else []
+    result = pytester.runpytest_inprocess("-p", "no:xdist", "--collect-only", *given)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--kosli-require: no test was run*"])
+
+
 def test_a_look_at_the_tests_goes_with_require_in_addopts(
     alone: Suite, pytester: pytest.Pytester
 ) -> None:

@@ -146,7 +146,6 @@ ROOMS_ON_TOP = {
     "__init__": "what a test suite may import",
     "plugin": "pytest's hooks in every run, and the fixtures: light",
     "involved": "pytest's hooks in a run that has to do with Kosli",
-    "listener": "the hooks that fill the record: light, a controller has them from the start",
     "options": "the table of settings: light",
     "values": "how a setting's text is read, and how its value is shown",
     "settings": "what the table comes to in this run: not loaded where Kosli is not used",

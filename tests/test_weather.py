@@ -164,14 +164,14 @@ def outcomes(report: Path) -> dict[int, str]:
     return found
 
 
-def test_a_worker_on_another_machine_is_refused(pytestconfig: pytest.Config) -> None:
+def test_a_worker_on_another_machine_is_refused() -> None:
     for popen, remote in ((True, False), (False, True)):
         node = SimpleNamespace(
             workerinput={},
             gateway=SimpleNamespace(spec=SimpleNamespace(popen=popen)),
             config=SimpleNamespace(stash={}),
         )
-        controller = xdist.Controller(pytestconfig)
+        controller = xdist.Controller()
         controller.pytest_configure_node(node)
         worker: Any = SimpleNamespace(workerinput=node.workerinput)
         if remote:
