@@ -49,7 +49,7 @@ def settle(
 
 def report_of(item: pytest.Item, call: pytest.CallInfo[Any]) -> pytest.TestReport:
     """Return the report of an exception of ours, with the lines of the test and none of ours."""
-    if call.excinfo and not item.config.getoption("fulltrace"):
+    if call.excinfo and not item.config.getoption("fulltrace", False):
         _end_before_us(call.excinfo)
     report = pytest.TestReport.from_item_and_call(item, call)
     tell(item, call, report)
@@ -191,7 +191,7 @@ def _tell(
     in_test: bool,
 ) -> None:
     """Show our text alone, or under the line of the test that asked, but never our own frames."""
-    native = item.config.getoption("tbstyle") == "native"
+    native = item.config.getoption("tbstyle", "auto") == "native"
     whole = in_test and not native and _own_lines(report)
     if not whole:
         report.longrepr = excinfo.getrepr(style="value")

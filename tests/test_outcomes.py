@@ -723,6 +723,24 @@ def test_a_refusal_in_a_teardown_has_its_properties_in_junit(
     assert told["kosli.outcome"] == "NON_COMPLIANT"
 
 
+def test_a_run_without_pytests_terminal_comes_to_the_same(
+    alone: Suite, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.kosli("sha256:{WEB}", environment="prod")
+        def test_refused(): ...
+
+        def test_call(assert_compliant):
+            assert_compliant("sha256:12", environment="prod")
+    """)
+    result = alone("-p", "no:terminal", "--junit-xml=out.xml", "--kosli-report=evidence.json")
+    assert result.ret == 1
+    assert junit(pytester.path / "out.xml") == {"test_refused": ["failure"], "test_call": ["error"]}
+    assert WEB in (pytester.path / "evidence.json").read_text()
+
+
 def test_junit_tells_failure_from_error_from_skip(each: Suite, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(f"""
         import pytest
