@@ -47,9 +47,14 @@ def test_what_pytest_looks_at_in_the_plugin_is_each_hook_and_each_fixture_and_no
     assert set(dir(plugin.Doctor())) == {"pytest_cmdline_main"}
 
 
-@pytest.mark.parametrize("at", [".", "below"])
 @pytest.mark.parametrize(
-    "how", ["", "@pytest.hookimpl(tryfirst=True)", "@pytest.hookimpl(trylast=True)"]
+    ("how", "at"),
+    [
+        ("", "."),
+        ("@pytest.hookimpl(tryfirst=True)", "."),
+        ("@pytest.hookimpl(trylast=True)", "."),
+        ("@pytest.hookimpl(trylast=True)", "below"),
+    ],
 )
 @pytest.mark.parametrize(("more", "argument"), [("", "--kosli-require=2"), (SILENT, "-q")])
 def test_nobody_makes_a_run_green_that_is_not(
